@@ -1,0 +1,1 @@
+"""Pure functions over arrays of regions: no input, no output, no clock."""

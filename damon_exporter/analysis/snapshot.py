@@ -1,0 +1,62 @@
+"""The one shape in which every source hands over what DAMON saw."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+U32 = NDArray[np.uint32]
+U64 = NDArray[np.uint64]
+F64 = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Regions:
+    """The regions of one aggregation as parallel arrays, ordered by target index, then by start.
+
+    ``target`` is the index in the kdamond's target list. ``start`` and ``end`` are addresses in bytes, end
+    exclusive. ``nr_accesses`` counts the samples that found an access. ``age`` counts aggregation intervals.
+    """
+
+    target: U32
+    start: U64
+    end: U64
+    nr_accesses: U32
+    age: U32
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+    @property
+    def sizes(self) -> U64:
+        """Bytes per region."""
+        return self.end - self.start
+
+
+@dataclass(frozen=True, slots=True)
+class Intervals:
+    """The intervals of a kdamond, in microseconds."""
+
+    sample_us: int
+    aggregation_us: int
+
+    @property
+    def max_nr_accesses(self) -> int:
+        """The most samples that one aggregation can count (the kernel's damon_max_nr_accesses)."""
+        return max(self.aggregation_us // max(self.sample_us, 1), 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All regions of one kdamond at the end of one aggregation interval.
+
+    ``end_ns`` is CLOCK_MONOTONIC. ``intervals`` were in force while the accesses were counted;
+    ``age_unit_us`` is the length of one unit of ``age``, which auto-tuning changes one snapshot earlier.
+    Both are None when nothing tells them.
+    """
+
+    kdamond: int
+    end_ns: int
+    regions: Regions
+    intervals: Intervals | None
+    age_unit_us: int | None

@@ -1,0 +1,1 @@
+"""The only package that touches /sys, /proc and tracefs."""

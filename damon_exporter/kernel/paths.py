@@ -1,0 +1,22 @@
+"""The roots below which the kernel is looked at; a folder of files in their place is a test double."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class KernelPaths:
+    """Where sysfs, procfs and tracefs are mounted (``--path.sysfs`` and so on)."""
+
+    sysfs: Path = Path("/sys")
+    procfs: Path = Path("/proc")
+    tracefs: Path = Path("/sys/kernel/tracing")
+
+    @property
+    def damon_admin(self) -> Path:
+        """The root of DAMON's control tree."""
+        return self.sysfs / "kernel/mm/damon/admin"
+
+    def module_parameters(self, module: str) -> Path:
+        """The folder of a DAMON module's parameters, there only if the module is built in."""
+        return self.sysfs / "module" / module / "parameters"

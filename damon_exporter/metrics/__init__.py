@@ -1,0 +1,1 @@
+"""The catalogue of metrics, and the Prometheus families made from it."""

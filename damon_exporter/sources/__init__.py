@@ -1,0 +1,1 @@
+"""Where snapshots come from: the tracepoint, sysfs, or a recording."""

@@ -1,0 +1,1 @@
+"""A fake kernel and a maker of trace pages, for our tests and for yours."""

@@ -1,0 +1,1 @@
+"""Landing page, /metrics and health, all served from the published state."""

@@ -1,0 +1,1 @@
+"""Real kernels for tests: stock Debian builds, booted in QEMU with software emulation."""

@@ -1,0 +1,160 @@
+"""The guest's side of the channel: takes requests as JSON lines from a virtio port and answers them.
+
+Runs in the guest, so only the standard library may be imported. Each request is served by a thread of its
+own and answered when it is done, in any order. When the host closes the channel the agent ends, and the guest
+with it.
+"""
+
+import base64
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+Request = dict[str, Any]
+Reply = dict[str, Any]
+
+JOBS = Path("/run/jobs")
+WITHOUT_CAPABILITIES = [sys.executable, "-IS", "/without_capabilities.py"]
+
+jobs: dict[int, subprocess.Popen[bytes]] = {}
+
+
+def start(request: Request) -> subprocess.Popen[bytes]:
+    """Start a command in a session of its own; its output goes to files named after it."""
+    folder = Path(tempfile.mkdtemp(dir=JOBS))
+    with (folder / "stdout").open("wb") as stdout, (folder / "stderr").open("wb") as stderr:
+        job = subprocess.Popen(
+            WITHOUT_CAPABILITIES * request["uid0_nocaps"] + request["command"],
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=stderr,
+            env=os.environ | request["env"],
+            start_new_session=True,
+        )
+    folder.rename(JOBS / str(job.pid))
+    jobs[job.pid] = job
+    return job
+
+
+def ended(job: subprocess.Popen[bytes], timeout: float | None) -> int | None:
+    """The exit code, negative for a signal; None if it still runs after the time-out in seconds."""
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        return job.wait(timeout)
+    return None
+
+
+def run(request: Request) -> Reply:
+    """Run a command to its end; past the time-out it and all of its session that has its group are killed."""
+    job = start(request)
+    returncode = ended(job, request["timeout"])
+    if returncode is None:
+        signal_group({"pid": job.pid, "signal": signal.SIGKILL})
+        job.wait()
+    return output({"pid": job.pid}) | {"returncode": returncode}
+
+
+def spawn(request: Request) -> Reply:
+    """Start a command and leave it running."""
+    return {"pid": start(request).pid}
+
+
+def wait(request: Request) -> Reply:
+    """Wait for the end of a spawned command."""
+    return {"returncode": ended(jobs[request["pid"]], request["timeout"])}
+
+
+def output(request: Request) -> Reply:
+    """What a command has written so far."""
+    folder = JOBS / str(request["pid"])
+    return {name: encoded((folder / name).read_bytes()) for name in ("stdout", "stderr")}
+
+
+def signal_process(request: Request) -> Reply:
+    """Send a signal to one process."""
+    os.kill(request["pid"], request["signal"])
+    return {}
+
+
+def signal_group(request: Request) -> Reply:
+    """Send a signal to a spawned command and its children; no error if they have all ended."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(request["pid"], request["signal"])
+    return {}
+
+
+def get(request: Request) -> Reply:
+    """The content of a file, also of one in sysfs that tells no size."""
+    return {"content": encoded(Path(request["path"]).read_bytes())}
+
+
+def put(request: Request) -> Reply:
+    """Write a file, with the folders that it needs."""
+    path = Path(request["path"])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(base64.b64decode(request["content"]))
+    path.chmod(request["mode"])
+    return {}
+
+
+def hello(request: Request) -> Reply:
+    """Tell that the guest is up."""
+    return {"release": os.uname().release, "uptime": time.clock_gettime(time.CLOCK_BOOTTIME)}
+
+
+OPERATIONS: dict[str, Callable[[Request], Reply]] = {
+    function.__name__: function
+    for function in (hello, run, spawn, wait, output, signal_process, signal_group, get, put)
+}
+
+
+def encoded(content: bytes) -> str:
+    """Bytes as JSON can hold them."""
+    return base64.b64encode(content).decode()
+
+
+class Channel:
+    """JSON lines over a virtio port."""
+
+    def __init__(self, path: str) -> None:
+        self._descriptor = os.open(path, os.O_RDWR)
+        self._lock = threading.Lock()
+
+    def serve(self) -> None:
+        """Answer requests until the host goes."""
+        received = b""
+        greeted = False
+        while True:
+            chunk = os.read(self._descriptor, 1 << 16)
+            if not chunk and greeted:
+                return
+            if not chunk:  # the port says this too before it has learnt that the host is there
+                time.sleep(0.02)
+                continue
+            greeted = True
+            *lines, received = (received + chunk).split(b"\n")
+            for line in lines:
+                threading.Thread(target=self._answer, args=(json.loads(line),), daemon=True).start()
+
+    def _answer(self, request: Request) -> None:
+        try:
+            reply = OPERATIONS[request["operation"]](request)
+        except (OSError, KeyError, ValueError, subprocess.SubprocessError) as error:
+            reply = {"error": f"{type(error).__name__}: {error}"}
+        line = json.dumps(reply | {"id": request["id"]}).encode() + b"\n"
+        with self._lock:
+            while line:
+                line = line[os.write(self._descriptor, line) :]
+
+
+if __name__ == "__main__":
+    JOBS.mkdir()
+    Channel(sys.argv[1]).serve()

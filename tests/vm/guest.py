@@ -1,0 +1,289 @@
+"""A booted kernel that commands, files and background processes can be sent into.
+
+    with Guest(find_kernel("6.12")) as guest:
+        print(guest.run("uname -r").stdout)
+
+One guest serves any number of commands, also at the same time from several threads.
+"""
+
+import base64
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from .channel import Channel, GuestError, GuestGoneError, GuestTimeoutError, Reply
+from .initramfs import required_program, root_image
+from .kernels import Kernel
+
+Command = str | Sequence[str]
+"""A shell script, or a program and its arguments. ``python`` is the tests' own Python."""
+
+BOOT_TIMEOUT = 90.0
+REPLY_TIME = 20.0
+"""Seconds that the emulated guest may take to answer what it has at hand."""
+CONSOLE_TAIL = 40
+
+
+class CommandFailedError(GuestError):
+    """A command in the guest ended with another code than 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a command wrote and how it ended."""
+
+    stdout: str
+    stderr: str
+    returncode: int
+    """Negative: the signal that ended it."""
+
+
+def _argv(command: Command) -> list[str]:
+    return ["/bin/sh", "-c", command] if isinstance(command, str) else list(command)
+
+
+def _text(encoded: str) -> str:
+    return base64.b64decode(encoded).decode(errors="replace")
+
+
+class Guest:
+    """A kernel running in QEMU under software emulation, whose accessed bits are faithful."""
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        *,
+        memory: str = "1500M",
+        cpus: int = 2,
+        append: str = "",
+        modules: Sequence[str] = (),
+    ) -> None:
+        """Boot it; returns when commands can be run.
+
+        Args:
+            kernel: What to boot.
+            memory: Size as QEMU writes it; the root file system takes 130 MB of it.
+            cpus: How many CPUs it sees.
+            append: Further words for the kernel's command line.
+            modules: Kernel modules to load at boot, ``("zram",)``.
+
+        Raises:
+            MissingToolError: QEMU or busybox is not installed.
+            GuestGoneError: The kernel did not come up; the message ends with its console.
+        """
+        self.kernel = kernel
+        self._folder = tempfile.TemporaryDirectory(prefix="damon-vm-")
+        self._console = Path(self._folder.name) / "console"
+        initrd = Path(self._folder.name) / "initrd"
+        initrd.write_bytes(root_image(kernel, tuple(modules)))
+        ours, its = socket.socketpair()
+        with its:
+            self._qemu = subprocess.Popen(
+                self._qemu_command(initrd, memory, cpus, append, its.fileno()), pass_fds=[its.fileno()]
+            )
+        self._channel = Channel(ours)
+        try:
+            self._call("hello", BOOT_TIMEOUT)
+        except GuestError:
+            self.close()
+            raise
+        initrd.unlink()
+
+    def _qemu_command(self, initrd: Path, memory: str, cpus: int, append: str, channel: int) -> list[str]:
+        arguments = {
+            "accel": "tcg,thread=multi",
+            "cpu": "max",
+            "smp": str(cpus),
+            "m": memory,
+            "kernel": str(self.kernel.image),
+            "initrd": str(initrd),
+            "append": f"console=ttyS0 quiet panic=-1 tsc=unstable {append}",
+            "display": "none",
+            "monitor": "none",
+            "nic": "none",
+            "serial": f"file:{self._console}",
+            "chardev": f"socket,id=agent,fd={channel}",
+        }
+        devices = ["-device", "virtio-serial-pci", "-device", "virtserialport,chardev=agent,name=agent"]
+        options = [word for name, value in arguments.items() for word in (f"-{name}", value)]
+        return [str(required_program("qemu-system-x86_64")), "-nodefaults", "-no-reboot", *options, *devices]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the guest; nothing of it remains."""
+        with suppress(OSError):
+            self._channel.close()
+        self._qemu.kill()
+        self._qemu.wait()
+        self._folder.cleanup()
+
+    def console(self) -> str:
+        """The last lines of the kernel's console."""
+        with suppress(FileNotFoundError):
+            return "\n".join(self._console.read_text(errors="replace").splitlines()[-CONSOLE_TAIL:])
+        return ""
+
+    def _call(self, operation: str, reply_within: float = REPLY_TIME, **arguments: object) -> Reply:
+        try:
+            return self._channel.call(operation, reply_within, **arguments)
+        except (GuestGoneError, GuestTimeoutError) as error:
+            console = f"\n--- console of {self.kernel.release}\n{self.console()}"
+            raise type(error)(f"{error}{console}") from error
+
+    def run(
+        self,
+        command: Command,
+        *,
+        timeout: float = 60.0,
+        env: Mapping[str, str] | None = None,
+        uid0_nocaps: bool = False,
+        check: bool = True,
+    ) -> Result:
+        """Run a command to its end.
+
+        Args:
+            command: A shell script, or a program and its arguments.
+            timeout: Seconds after which it is killed.
+            env: Variables to add to its environment.
+            uid0_nocaps: As uid 0 with an empty capability set, an empty bounding set and no_new_privs.
+            check: Raise if it does not end with 0.
+
+        Raises:
+            CommandFailedError: It ended with another code than 0, and ``check`` is set.
+            GuestTimeoutError: It was killed after the time-out.
+        """
+        reply = self._call(
+            "run",
+            timeout + REPLY_TIME,
+            command=_argv(command),
+            timeout=timeout,
+            env=dict(env or {}),
+            uid0_nocaps=uid0_nocaps,
+        )
+        stdout, stderr, returncode = _text(reply["stdout"]), _text(reply["stderr"]), reply["returncode"]
+        written = f"\n--- stdout\n{stdout}\n--- stderr\n{stderr}"
+        if returncode is None:
+            raise GuestTimeoutError(f"still running after {timeout:g} s: {command}{written}")
+        if check and returncode != 0:
+            raise CommandFailedError(f"exit code {returncode}: {command}{written}")
+        return Result(stdout, stderr, returncode)
+
+    def python(
+        self,
+        source: str,
+        *arguments: str,
+        timeout: float = 60.0,
+        env: Mapping[str, str] | None = None,
+        uid0_nocaps: bool = False,
+        check: bool = True,
+    ) -> Result:
+        """Run Python source in the guest; otherwise as ``run``."""
+        return self.run(
+            ["python", "-c", source, *arguments],
+            timeout=timeout,
+            env=env,
+            uid0_nocaps=uid0_nocaps,
+            check=check,
+        )
+
+    def spawn(
+        self, command: Command, *, env: Mapping[str, str] | None = None, uid0_nocaps: bool = False
+    ) -> "GuestProcess":
+        """Start a command and leave it running; use it in a ``with`` to have it killed at the end."""
+        reply = self._call("spawn", command=_argv(command), env=dict(env or {}), uid0_nocaps=uid0_nocaps)
+        return GuestProcess(self, reply["pid"])
+
+    def kill(self, pid: int, signal_number: int = signal.SIGKILL) -> None:
+        """Send a signal to one process."""
+        self._call("signal_process", pid=pid, signal=int(signal_number))
+
+    def get(self, path: str) -> bytes:
+        """The content of a file in the guest."""
+        return base64.b64decode(self._call("get", path=path)["content"])
+
+    def put(self, path: str, content: bytes, *, mode: int = 0o644) -> None:
+        """Write a file in the guest, with the folders that it needs."""
+        self._call("put", path=path, content=base64.b64encode(content).decode(), mode=mode)
+
+
+@dataclass(frozen=True, slots=True)
+class GuestProcess:
+    """A command that runs in the background in a guest."""
+
+    guest: Guest
+    pid: int
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Kill it with its children, and wait until it is gone."""
+        self.guest._call("signal_group", pid=self.pid, signal=int(signal.SIGKILL))
+        self.wait()
+
+    def kill(self, signal_number: int = signal.SIGKILL) -> None:
+        """Send a signal to it, not to its children."""
+        self.guest.kill(self.pid, signal_number)
+
+    def wait(self, timeout: float = REPLY_TIME) -> int:
+        """Its exit code when it has ended; negative for a signal.
+
+        Raises:
+            GuestTimeoutError: It still runs after ``timeout`` seconds.
+        """
+        returncode: int | None = self.poll(timeout)
+        if returncode is None:
+            raise GuestTimeoutError(f"process {self.pid} still runs after {timeout:g} s: {self.stderr()}")
+        return returncode
+
+    def poll(self, timeout: float = 0.0) -> int | None:
+        """Its exit code, or None if it still runs."""
+        reply = self.guest._call("wait", timeout + REPLY_TIME, pid=self.pid, timeout=timeout)
+        returncode: int | None = reply["returncode"]
+        return returncode
+
+    def stdout(self) -> str:
+        """What it has written so far."""
+        return _text(self.guest._call("output", pid=self.pid)["stdout"])
+
+    def stderr(self) -> str:
+        """What it has complained so far."""
+        return _text(self.guest._call("output", pid=self.pid)["stderr"])
+
+    def first_line(self, timeout: float = 30.0) -> str:
+        """The first line that it writes, when it has written it.
+
+        Raises:
+            CommandFailedError: It ended without one.
+            GuestTimeoutError: Nothing came within ``timeout`` seconds.
+        """
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            returncode = self.poll()
+            line, newline, _ = self.stdout().partition("\n")
+            if newline:
+                return line
+            if returncode is not None:
+                raise CommandFailedError(f"exit code {returncode} without a word: {self.stderr()}")
+            time.sleep(0.05)
+        raise GuestTimeoutError(f"process {self.pid} wrote no line in {timeout:g} s: {self.stderr()}")

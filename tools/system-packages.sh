@@ -1,0 +1,30 @@
+#!/bin/sh
+# Installs what the tests need from Debian and pip cannot give. Says nothing and is quick when all is there.
+set -eu
+
+missing=""
+need() { # PACKAGE COMMAND...: the package is missing unless the command succeeds
+    package=$1
+    shift
+    "$@" >/dev/null 2>&1 || missing="$missing $package"
+}
+
+need python3-venv python3 -c "import ensurepip, venv"
+need qemu-system-x86 command -v qemu-system-x86_64   # boots real kernels, in software
+need busybox-static command -v busybox               # their user space, beside Python
+need fuse3 command -v fusermount3                    # the fake kernel is a FUSE file system
+need debian-archive-keyring test -e /usr/share/keyrings/debian-archive-keyring.gpg
+
+[ -n "$missing" ] || exit 0
+
+if ! command -v apt-get >/dev/null; then
+    echo "The tests need Debian or Ubuntu: apt-get is not here, and missing are:$missing" >&2
+    exit 1
+fi
+if [ "$(id -u)" -ne 0 ]; then
+    echo "The tests need packages that are not installed. Run as root: apt-get install$missing" >&2
+    exit 1
+fi
+apt-get update -q
+# shellcheck disable=SC2086 # one word per package
+DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $missing

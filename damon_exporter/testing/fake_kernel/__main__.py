@@ -1,0 +1,52 @@
+"""The process that is the fake kernel. Ends when it is unmounted or its standard input ends."""
+
+import os
+import sys
+import threading
+import traceback
+from pathlib import Path
+
+import click
+
+from damon_exporter.testing.fake_kernel import profile
+from damon_exporter.testing.fake_kernel.control import Control
+from damon_exporter.testing.fake_kernel.fuse_mount import mount, unmount
+from damon_exporter.testing.fake_kernel.fuse_server import FuseServer
+from damon_exporter.testing.fake_kernel.kernel import Kernel
+
+CRASHED = 70  # EX_SOFTWARE
+
+
+@click.command()
+@click.argument("mountpoint", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--kernel", "name", type=click.Choice(profile.KNOWN), default=profile.KNOWN[-1])
+@click.option("--cpus", type=click.IntRange(1, 4096), default=2)
+@click.option(
+    "--control", "socket", type=click.Path(path_type=Path), required=True, help="Unix socket to make."
+)
+def main(mountpoint: Path, name: str, cpus: int, socket: Path) -> None:
+    """Mount a fake kernel at MOUNTPOINT and serve it until standard input ends."""
+    threading.excepthook = crash
+    kernel = Kernel(profile.Profile.named(name), cpus)
+    control = Control(kernel, socket)
+    device = mount(mountpoint)
+    threading.Thread(target=unmount_at_end_of_input, args=(mountpoint,), daemon=True).start()
+    threading.Thread(target=control.serve, daemon=True).start()
+    FuseServer(device, kernel.root, kernel.lock, kernel.faults).serve()
+
+
+def unmount_at_end_of_input(mountpoint: Path) -> None:
+    """Who started us has gone, or wants us to go."""
+    sys.stdin.buffer.read()
+    unmount(mountpoint)
+    os._exit(0)  # commands in flight sleep for ever, and must not keep us
+
+
+def crash(arguments: threading.ExceptHookArgs) -> None:
+    """A mistake in the fake ends it with a traceback, so that no user waits for an answer that never comes."""
+    traceback.print_exception(arguments.exc_value)
+    os._exit(CRASHED)
+
+
+if __name__ == "__main__":
+    main()

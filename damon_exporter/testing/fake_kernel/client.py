@@ -1,0 +1,146 @@
+"""The handle by which a test starts a fake kernel and orders what happens in it."""
+
+import json
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from damon_exporter.kernel.paths import KernelPaths
+from damon_exporter.testing.fake_kernel.fuse_mount import unmount
+
+START_SECONDS = 20.0
+
+
+class FakeKernel:
+    """A fake kernel below ``root``, from entering the context to leaving it.
+
+    ``sysfs``, ``procfs`` and ``tracefs`` are its mount points; everything else of the kernel is not imitated.
+    """
+
+    def __init__(self, root: Path, *, kernel: str = "7.3", cpus: int = 2) -> None:
+        self.root = root / "mnt"
+        self.sysfs = self.root / "sys"
+        self.procfs = self.root / "proc"
+        self.tracefs = self.sysfs / "kernel/tracing"
+        self.paths = KernelPaths(self.sysfs, self.procfs, self.tracefs)
+        self.kdamonds = self.paths.damon_admin / "kdamonds"
+        self._socket = root / "control"
+        self._log = root / "log"
+        self._options = [f"--kernel={kernel}", f"--cpus={cpus}"]
+
+    def __enter__(self) -> Self:
+        self.root.mkdir(parents=True)
+        command = [sys.executable, "-m", "damon_exporter.testing.fake_kernel", str(self.root)]
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(  # noqa: S603 - our own module
+                [*command, f"--control={self._socket}", *self._options], stdin=subprocess.PIPE, stderr=log
+            )
+        try:
+            self._wait_until_mounted()
+            self._connection = socket.socket(socket.AF_UNIX)
+            self._connection.connect(str(self._socket))
+            self._answers = self._connection.makefile("r")
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._answers.close()
+        self._connection.close()
+        log = self._end()
+        if "Traceback" in log and kind is None:
+            raise RuntimeError(f"the fake kernel crashed:\n{log}")
+
+    def _wait_until_mounted(self) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while not self.kdamonds.exists():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"the fake kernel did not start:\n{self._log.read_text()}")
+            time.sleep(0.01)
+
+    def _end(self) -> str:
+        """Unmount, end the process, and return what it had to say."""
+        unmount(self.root)
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        try:
+            self._process.wait(5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        return self._log.read_text()
+
+    def _order(self, order: str, **arguments: Any) -> Any:
+        self._connection.sendall(json.dumps({"order": order, **arguments}).encode() + b"\n")
+        answer = self._answers.readline()
+        if not answer:
+            raise RuntimeError(f"the fake kernel crashed:\n{self._log.read_text()}")
+        return json.loads(answer)
+
+    def write(self, path: str, text: object) -> None:
+        """Write to a file below ``kdamonds`` as any other tool would: one write(2)."""
+        file = self.kdamonds / path
+        with file.open("wb", buffering=0) as raw:
+            raw.write(f"{text}\n".encode())
+
+    def read(self, path: str) -> str:
+        """Read a file below ``kdamonds``, without the newline at its end."""
+        return (self.kdamonds / path).read_text().removesuffix("\n")
+
+    def add_process(
+        self,
+        pid: int,
+        comm: str,
+        *,
+        cmdline: Sequence[str] = (),
+        cgroup: str = "/",
+        rss: int = 192 << 20,
+        memory: Sequence[tuple[int, int, float]] | None = None,
+    ) -> None:
+        """Start a process. ``memory`` are its mappings as (start, end, share of samples that find it accessed)."""
+        self._order(
+            "add_process", pid=pid, comm=comm, cmdline=list(cmdline), cgroup=cgroup, rss=rss, memory=memory
+        )
+
+    def remove_process(self, pid: int) -> None:
+        """End a process and reap it."""
+        self._order("remove_process", pid=pid)
+
+    def set_physical_heat(self, heats: Sequence[tuple[int, int, float]] | None) -> None:
+        """Say which physical addresses are how hot, as (start, end, ratio 0…1). None: the default pattern."""
+        self._order("set_physical_heat", heats=heats)
+
+    def set_cgroups(self, *paths: str) -> None:
+        """The cgroups that there are, beside ``/``."""
+        self._order("set_cgroups", paths=paths)
+
+    def set_free_memory(self, permil: int) -> None:
+        """The free memory that watermarks look at, 500 at first."""
+        self._order("set_free_memory", permil=permil)
+
+    def fail(self, path: str, operation: str, error: int, *, count: int | None = None) -> None:
+        """Let operations (open, read, write, mkdir, rmdir) on paths that match fail ``count`` times, or always.
+
+        ``path`` is a shell pattern below the mount; ``*`` matches slashes, too: ``*/kdamonds/0/state``.
+        """
+        self._order("add_fault", path=path, operation=operation, errno=error, delay=0.0, count=count)
+
+    def delay(self, path: str, operation: str, seconds: float, *, count: int | None = None) -> None:
+        """Let reads or writes on paths that match take long."""
+        self._order("add_fault", path=path, operation=operation, errno=0, delay=seconds, count=count)
+
+    def clear_faults(self) -> None:
+        """End all failures and delays."""
+        self._order("clear_faults")
+
+    def kill_kdamond(self, index: int = 0) -> None:
+        """End a kdamond as if it had failed inside."""
+        self._order("kill_kdamond", index=index)

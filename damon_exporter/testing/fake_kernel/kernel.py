@@ -1,0 +1,47 @@
+"""The whole fake kernel: its files, its processes and what it has in common."""
+
+import threading
+from collections.abc import Sequence
+
+from damon_exporter.testing.fake_kernel.core import Core
+from damon_exporter.testing.fake_kernel.damon_sysfs import DamonSysfs
+from damon_exporter.testing.fake_kernel.faults import Faults
+from damon_exporter.testing.fake_kernel.memory import Heat, Range, default_heat
+from damon_exporter.testing.fake_kernel.procfs import Processes
+from damon_exporter.testing.fake_kernel.profile import Profile
+from damon_exporter.testing.fake_kernel.targets import MonitoredTarget
+from damon_exporter.testing.fake_kernel.tree import Root
+
+
+class Trace:
+    """Nothing yet."""
+
+    def damon_aggregated(self, pid: int, target_id: int, target: MonitoredTarget) -> None:
+        """Nothing yet."""
+
+    def damon_monitor_intervals_tune(self, pid: int, sample_us: int) -> None:
+        """Nothing yet."""
+
+
+class Kernel:
+    """``lock`` guards everything; who waits for something to happen waits on it."""
+
+    def __init__(self, profile: Profile, cpus: int) -> None:
+        self.profile = profile
+        self.cpus = cpus
+        self.lock = threading.Condition()
+        self.faults = Faults()
+        self.root = Root()
+        self.free_memory_permil = 500
+        self.physical_heat: list[Heat] | None = None
+        self.memory_version = 0
+        self.processes = Processes(self.root.make("proc"))
+        self.core = Core(self)
+        self.trace = Trace()
+        self.damon = DamonSysfs(self, self.root.make("sys/kernel/mm"))
+
+    def heat(self, pid: int | None, ranges: Sequence[Range]) -> Sequence[Heat]:
+        """How hot what is: of a process, or of physical memory (``pid`` None)."""
+        if pid is not None:
+            return self.processes.memory(pid)
+        return default_heat(ranges) if self.physical_heat is None else self.physical_heat

@@ -1,0 +1,143 @@
+"""The processes of the fake kernel, as /proc shows them."""
+
+import itertools
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from damon_exporter.testing.fake_kernel.memory import PAGE, Heat, Range
+from damon_exporter.testing.fake_kernel.tree import Directory, File
+
+TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+FIRST_KERNEL_THREAD = 700
+KTHREADD = 2
+DEFAULT_MEMORY = (
+    Heat(0x5555_5000_0000, 0x5555_5000_0000 + (64 << 20), 1.0),
+    Heat(0x7F00_0000_0000, 0x7F00_0000_0000 + (128 << 20), 0.0),
+    Heat(0x7FFF_F000_0000, 0x7FFF_F000_0000 + (132 << 10), 0.4),
+)
+
+
+@dataclass
+class Process:
+    """What a test says about a process. ``memory`` are its mapped ranges and how hot they are; kernel threads: none."""
+
+    pid: int
+    comm: str
+    cmdline: tuple[str, ...] = ()
+    cgroup: str = "/"
+    rss_bytes: int = 0
+    ppid: int = 1
+    memory: tuple[Heat, ...] = DEFAULT_MEMORY
+    cpu_seconds: Callable[[], float] = lambda: 0.0
+
+    @property
+    def virtual_bytes(self) -> int:
+        """Sum of the mapped ranges."""
+        return sum(heat.end - heat.start for heat in self.memory)
+
+    def folder(self) -> Directory:
+        """/proc/PID."""
+        files = {
+            "comm": lambda: f"{self.comm}\n",
+            "cmdline": lambda: "".join(f"{word}\0" for word in self.cmdline),
+            "cgroup": lambda: f"0::{self.cgroup}\n",
+            "stat": self.stat,
+            "statm": self.statm,
+            "status": self.status,
+        }
+        folder = Directory({name: ProcFile(read, mode=0o444) for name, read in files.items()}, mode=0o555)
+        folder.add("maps", ProcFile(self.maps, mode=0o444))
+        return folder
+
+    def stat(self) -> str:
+        """52 fields, of which pid, comm, state, ppid, processor time, start time, size and rss are true."""
+        fields = ["0"] * 49
+        fields[0] = str(self.ppid)  # field 4
+        fields[11] = str(
+            round(self.cpu_seconds() * TICKS_PER_SECOND)
+        )  # 15: stime, where kernel threads spend theirs
+        fields[16] = "1"  # 20: threads
+        fields[18] = str(self.pid)  # 22: start time in ticks after boot; the later, the larger the pid
+        fields[19] = str(self.virtual_bytes)  # 23
+        fields[20] = str(self.rss_bytes // PAGE)  # 24
+        return f"{self.pid} ({self.comm}) S {' '.join(fields)}\n"
+
+    def statm(self) -> str:
+        """In pages."""
+        return f"{self.virtual_bytes // PAGE} {self.rss_bytes // PAGE} 0 0 0 {self.virtual_bytes // PAGE} 0\n"
+
+    def status(self) -> str:
+        """The lines that tools look at."""
+        lines = {
+            "Name": self.comm,
+            "State": "S (sleeping)",
+            "Tgid": self.pid,
+            "Pid": self.pid,
+            "PPid": self.ppid,
+            "Uid": "0\t0\t0\t0",
+            "Gid": "0\t0\t0\t0",
+            "NSpid": self.pid,
+            "VmSize": f"{self.virtual_bytes // 1024:8} kB",
+            "VmRSS": f"{self.rss_bytes // 1024:8} kB",
+            "RssAnon": f"{self.rss_bytes // 1024:8} kB",
+        }
+        if self.ppid == KTHREADD:
+            lines = {name: value for name, value in lines.items() if "Vm" not in name and "Rss" not in name}
+        return "".join(f"{name}:\t{value}\n" for name, value in lines.items())
+
+    def maps(self) -> str:
+        """Anonymous mappings."""
+        return "".join(f"{heat.start:x}-{heat.end:x} rw-p 00000000 00:00 0 \n" for heat in self.memory)
+
+
+class ProcFile(File):
+    """proc files have no size."""
+
+    size = 0
+
+
+class Processes:
+    """All processes. The pids of kernel threads go up and are not used again."""
+
+    def __init__(self, proc: Directory) -> None:
+        self._proc = proc
+        self._by_pid: dict[int, Process] = {}
+        self._kernel_thread_pids = itertools.count(FIRST_KERNEL_THREAD)
+        self._booted = time.monotonic()
+        self.cgroups = {"/"}
+        self.add(Process(1, "systemd", ("/sbin/init",), "/init.scope", 12 << 20, ppid=0))
+        self.add(Process(KTHREADD, "kthreadd", ppid=0, memory=()))
+
+    def add(self, process: Process) -> None:
+        """Make a process, or put one in the place of another with its pid."""
+        if process.pid in self._by_pid:
+            self.remove(process.pid)
+        self._by_pid[process.pid] = process
+        self._proc.add(str(process.pid), process.folder())
+        self.cgroups.add(process.cgroup)
+
+    def remove(self, pid: int) -> None:
+        """End a process and reap it."""
+        del self._by_pid[pid]
+        self._proc.remove(str(pid))
+
+    def exists(self, pid: int) -> bool:
+        """Whether find_get_pid() finds it."""
+        return pid in self._by_pid
+
+    def add_kernel_thread(self, comm: str, cpu_seconds: Callable[[], float]) -> int:
+        """Start a thread of the kernel. Returns its pid."""
+        pid = next(self._kernel_thread_pids)
+        self.add(Process(pid, comm, ppid=KTHREADD, memory=(), cpu_seconds=cpu_seconds))
+        return pid
+
+    def memory(self, pid: int) -> tuple[Heat, ...]:
+        """A process's mappings and how hot they are; none of one that is gone."""
+        process = self._by_pid.get(pid)
+        return process.memory if process else ()
+
+    def address_ranges(self, pid: int) -> list[Range]:
+        """What vaddr monitors, without the joining of all but the two largest gaps."""
+        return [(heat.start, heat.end) for heat in self.memory(pid)]

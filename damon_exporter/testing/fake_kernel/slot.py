@@ -1,0 +1,121 @@
+"""kdamonds/K: the files ``state``, ``pid`` and ``refresh_ms`` of one kdamond, and what is staged below it."""
+
+import errno
+from typing import TYPE_CHECKING
+
+from damon_exporter.testing.fake_kernel.commands import COMMANDS
+from damon_exporter.testing.fake_kernel.kdamond import Kdamond
+from damon_exporter.testing.fake_kernel.parameters import Context, Surroundings, items, read_context
+from damon_exporter.testing.fake_kernel.tree import Directory, File, fail
+from damon_exporter.testing.fake_kernel.values import Number, Numbered, Result
+
+if TYPE_CHECKING:
+    from damon_exporter.testing.fake_kernel.damon_sysfs import DamonSysfs
+    from damon_exporter.testing.fake_kernel.kernel import Kernel
+
+
+class Slot(Directory):
+    """One numbered folder below ``kdamonds``. ``kdamond`` is the last one started here, even if it has ended."""
+
+    def __init__(self, kernel: "Kernel", sysfs: "DamonSysfs") -> None:
+        self.kernel = kernel
+        self.sysfs = sysfs
+        self.kdamond: Kdamond | None = None
+        super().__init__(
+            {
+                "state": File(self._read_state, self._write_state, mode=0o600),
+                "pid": File(self._read_pid, mode=0o400),
+                "contexts": Numbered("nr_contexts", sysfs.layout.context, sysfs.refuse_while_locked, most=1),
+            }
+        )
+        if kernel.profile.since("6.17"):
+            self.add("refresh_ms", Number(bits=32))
+
+    @property
+    def running(self) -> bool:
+        """Whether a kdamond of this slot is at work."""
+        return self.kdamond is not None and self.kdamond.alive
+
+    def _read_state(self) -> str:
+        self.sysfs.refuse_while_locked()
+        return "on\n" if self.running else "off\n"
+
+    def _read_pid(self) -> str:
+        self.sysfs.refuse_while_locked()
+        return f"{self.kdamond.pid if self.kdamond else -1}\n"
+
+    def _write_state(self, text: str) -> None:
+        """One command. The lock is tried first; an unknown word is EINVAL."""
+        self.sysfs.refuse_while_locked()
+        command = COMMANDS.get(text.removesuffix("\n"))
+        if command is None or not self.kernel.profile.since(command.since):
+            raise fail(errno.EINVAL)
+        command.run(self)
+
+    @property
+    def staged(self) -> Directory:
+        """The folder ``contexts/0``. Every command except ``off`` needs it: EINVAL."""
+        contexts = items(self, "contexts")
+        if len(contexts) != 1:
+            raise fail(errno.EINVAL)
+        return contexts[0]
+
+    def read_staged(self) -> Context:
+        """What is staged, checked as `on` and `commit` do."""
+        processes = self.kernel.processes
+        return read_context(
+            self.staged, Surroundings(processes.exists, lambda path: path in processes.cgroups and path != "")
+        )
+
+    def turn_on(self) -> None:
+        """damon_sysfs_turn_damon_on(). The context of the kdamond before is gone even if this fails."""
+        if self.running:
+            raise fail(errno.EBUSY)
+        self.kdamond = None
+        self.kdamond = self.kernel.core.start(self.read_staged(), exclusive=False)
+        self.kdamond.repeat = self._refresh
+        self.kdamond.repeat_ms = self._refresh_ms
+
+    def turn_off(self) -> None:
+        """damon_sysfs_turn_damon_off(): EINVAL if none was ever started; one that ended by itself: EPERM before 7.3."""
+        if self.kdamond is None:
+            raise fail(errno.EINVAL)
+        if not self.kdamond.alive and not self.kernel.profile.since("7.3"):
+            raise fail(errno.EPERM)
+        self.kdamond.stop()
+
+    def _refresh_ms(self) -> int:
+        node = self.children.get("refresh_ms")
+        return node.value if isinstance(node, Number) else 0
+
+    def _refresh(self) -> None:
+        """damon_sysfs_repeat_call_fn(), skipped while the lock is taken. tried_regions are not refreshed."""
+        if not self.sysfs.locked and items(self, "contexts"):
+            self.update_tuned_intervals()
+            self.update_stats()
+            self.update_effective_quotas()
+
+    def update_tuned_intervals(self) -> None:
+        """Show the intervals in force in the files that the user wrote."""
+        assert self.kdamond is not None
+        for name in ("sample_us", "aggr_us"):
+            node = self.staged.at(f"monitoring_attrs/intervals/{name}")
+            assert isinstance(node, Number)
+            node.value = getattr(self.kdamond.attributes, name)
+
+    def update_stats(self) -> None:
+        """Copy the counters of scheme i to folder i, as far as there is one."""
+        assert self.kdamond is not None
+        for folder, scheme in zip(items(self.staged, "schemes"), self.kdamond.schemes, strict=False):
+            for name, value in vars(scheme.stats).items():
+                node = folder.folder("stats").children.get(name)
+                if isinstance(node, Result):
+                    node.value = value
+
+    def update_effective_quotas(self) -> None:
+        """Copy the quotas in force: here always those that were set."""
+        assert self.kdamond is not None
+        for folder, scheme in zip(items(self.staged, "schemes"), self.kdamond.schemes, strict=False):
+            node = folder.at("quotas/effective_bytes")
+            assert isinstance(node, Result)
+            node.value = scheme.scheme.quota_bytes

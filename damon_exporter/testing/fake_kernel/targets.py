@@ -1,0 +1,68 @@
+"""One monitored target: its regions, and how their accesses and ages go on from aggregation to aggregation."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from damon_exporter.analysis.snapshot import U32, U64
+from damon_exporter.testing.fake_kernel.memory import Heat, Range, lay_out
+from damon_exporter.testing.fake_kernel.parameters import Target
+
+
+class MonitoredTarget:
+    """Regions as parallel arrays: ``start``, ``end``, ``nr_accesses`` of the last window, ``age`` in aggregations."""
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        self.start: U64 = np.zeros(0, np.uint64)
+        self.end: U64 = np.zeros(0, np.uint64)
+        self.ratio = np.zeros(0, np.float64)
+        self.nr_accesses: U32 = np.zeros(0, np.uint32)
+        self.last_nr_accesses: U32 = np.zeros(0, np.uint32)
+        self.age: U32 = np.zeros(0, np.uint32)
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+    @property
+    def sizes(self) -> U64:
+        """Bytes per region."""
+        return self.end - self.start
+
+    def lay_out(self, ranges: Sequence[Range], heats: Sequence[Heat], largest: int) -> None:
+        """Take new regions. What was known about an address goes on in the region that holds it now."""
+        layout = lay_out(ranges, heats, largest)
+        known_nr, known_age = self._known_at(layout.start)
+        self.start, self.end, self.ratio = layout.start, layout.end, layout.ratio
+        self.nr_accesses, self.last_nr_accesses, self.age = known_nr.copy(), known_nr, known_age
+
+    def _known_at(self, addresses: U64) -> tuple[U32, U32]:
+        """Accesses and age at some addresses; 0 where nothing was monitored."""
+        if not len(self):
+            return np.zeros(len(addresses), np.uint32), np.zeros(len(addresses), np.uint32)
+        index = np.clip(np.searchsorted(self.start, addresses, side="right") - 1, 0, None)
+        inside = (self.start[index] <= addresses) & (addresses < self.end[index])
+        return (
+            np.where(inside, self.nr_accesses[index], 0).astype(np.uint32),
+            np.where(inside, self.age[index], 0).astype(np.uint32),
+        )
+
+    def sample(self, samples: int) -> None:
+        """Count the accesses of one aggregation interval."""
+        self.last_nr_accesses = self.nr_accesses
+        self.nr_accesses = np.rint(self.ratio * samples).astype(np.uint32)
+
+    def grow_older(self, threshold: int, *, flip_resets: bool) -> None:
+        """damon_merge_regions_of(): a notable change of the accesses starts the age over.
+
+        Since 7.3 so does every change from or to zero (``flip_resets``), however small.
+        """
+        now, before = self.nr_accesses.astype(np.int64), self.last_nr_accesses.astype(np.int64)
+        changed = np.abs(now - before) > threshold
+        if flip_resets:
+            changed |= (now == 0) != (before == 0)
+        self.age = np.where(changed, 0, self.age + 1).astype(np.uint32)
+
+    def rescale_ages(self, old_aggr_us: int, new_aggr_us: int) -> None:
+        """Ages count aggregations; keep the time that they stand for."""
+        self.age = (self.age.astype(np.uint64) * old_aggr_us // max(new_aggr_us, 1)).astype(np.uint32)

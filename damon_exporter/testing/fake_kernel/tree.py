@@ -1,0 +1,184 @@
+"""Files and folders of the fake kernel as objects in memory; `fuse_server` shows them to other processes."""
+
+import errno
+import itertools
+import os
+import stat
+from collections.abc import Callable, Iterator
+
+_inode_numbers = itertools.count(2)
+
+
+def fail(error: int) -> OSError:
+    """The exception that reaches the user as this errno."""
+    return OSError(error, os.strerror(error))
+
+
+class Node:
+    """A file or folder. It is `removed` once nothing below the root holds it; its number is never used again."""
+
+    def __init__(self, mode: int) -> None:
+        self.inode = next(_inode_numbers)
+        self.mode = mode
+        self.name = ""
+        self.parent: Directory | None = None
+        self.removed = False
+
+    @property
+    def path(self) -> str:
+        """The path below the root of the fake, as ``sys/kernel/mm``; empty for the root."""
+        if self.parent is None:
+            return self.name
+        return f"{self.parent.path}/{self.name}".removeprefix("/")
+
+
+class Directory(Node):
+    """A folder. Users may make and remove folders in it only where the kernel gives a way to (tracefs instances)."""
+
+    def __init__(self, children: dict[str, Node] | None = None, mode: int = 0o755) -> None:
+        super().__init__(stat.S_IFDIR | mode)
+        self.children: dict[str, Node] = {}
+        for name, child in (children or {}).items():
+            self.add(name, child)
+
+    def add(self, name: str, child: Node) -> None:
+        """Put a node under a name that is free."""
+        child.name, child.parent = name, self
+        self.children[name] = child
+
+    def remove(self, name: str) -> None:
+        """Take a node and all below it out of the tree."""
+        child = self.children.pop(name)
+        for node in walk(child):
+            node.removed = True
+        root = self
+        while root.parent is not None:
+            root = root.parent
+        if isinstance(root, Root):
+            root.dropped_names.append((self.inode, name))
+
+    def at(self, path: str) -> Node:
+        """The node at a path below this folder. KeyError if there is none."""
+        node: Node = self
+        for name in path.split("/"):
+            if not isinstance(node, Directory):
+                raise KeyError(path)
+            node = node.children[name]
+        return node
+
+    def file(self, path: str) -> "File":
+        """The file at a path below this folder."""
+        node = self.at(path)
+        assert isinstance(node, File), path
+        return node
+
+    def folder(self, path: str) -> "Directory":
+        """The folder at a path below this one."""
+        node = self.at(path)
+        assert isinstance(node, Directory), path
+        return node
+
+    def make(self, path: str) -> "Directory":
+        """The folder at a path below this one, made with its parents where it is missing."""
+        node = self
+        for name in path.split("/"):
+            if name not in node.children:
+                node.add(name, Directory())
+            node = node.folder(name)
+        return node
+
+    def mkdir(self, name: str) -> "Directory":
+        """mkdir(2) by a user."""
+        raise fail(errno.EPERM)
+
+    def rmdir(self, name: str) -> None:
+        """rmdir(2) by a user."""
+        raise fail(errno.EPERM)
+
+
+class Root(Directory):
+    """What is mounted. ``dropped_names`` are (folder's inode, name) that users' name caches have to forget."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inode = 1  # FUSE_ROOT_ID
+        self.dropped_names: list[tuple[int, str]] = []
+
+    def take_dropped_names(self) -> list[tuple[int, str]]:
+        """Hand over the names that were dropped since the last call."""
+        names, self.dropped_names = self.dropped_names, []
+        return names
+
+
+class File(Node):
+    """A file whose content is made when it is read, and whose writes are calls.
+
+    ``read`` and ``write`` run with the kernel's lock held and raise OSError with the errno that the user gets.
+    """
+
+    size = 4096  # what sysfs shows for every attribute
+
+    def __init__(
+        self,
+        read: Callable[[], str] | None = None,
+        write: Callable[[str], None] | None = None,
+        mode: int | None = None,
+    ) -> None:
+        if mode is None:
+            mode = (0o400 if read else 0) | (0o200 if write else 0)
+        super().__init__(stat.S_IFREG | mode)
+        self._read = read
+        self._write = write
+        self.opens = 0
+
+    def read(self) -> str:
+        """The whole content."""
+        if self._read is None:
+            raise fail(errno.EIO)
+        return self._read()
+
+    def write(self, text: str) -> None:
+        """Take what one write(2) brought."""
+        if self._write is None:
+            raise fail(errno.EIO)
+        self._write(text)
+
+
+class Pipe(File):
+    """A file that is consumed by reading and can be waited for: ``trace_pipe_raw``.
+
+    ``watchers`` are called once, when there is something to read.
+    """
+
+    size = 0
+
+    def __init__(self, mode: int) -> None:
+        super().__init__(mode=mode)
+        self.watchers: list[Callable[[], None]] = []
+
+    def take(self, size: int) -> bytes | None:
+        """At most ``size`` bytes, or None while there are none."""
+        raise NotImplementedError
+
+    def ready(self) -> bool:
+        """Whether poll(2) reports it as readable."""
+        raise NotImplementedError
+
+    def wake_watchers(self) -> None:
+        """Tell those who wait in poll(2)."""
+        watchers, self.watchers = self.watchers, []
+        for wake in watchers:
+            wake()
+
+
+def text_file(text: str, mode: int = 0o444) -> File:
+    """A file that always reads the same."""
+    return File(read=lambda: text, mode=mode)
+
+
+def walk(node: Node) -> Iterator[Node]:
+    """The node and everything below it."""
+    yield node
+    if isinstance(node, Directory):
+        for child in node.children.values():
+            yield from walk(child)

@@ -1,0 +1,48 @@
+"""schemes/S/tried_regions: what one application of every scheme tried, until it is cleared or asked for again."""
+
+import itertools
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from damon_exporter.testing.fake_kernel.parameters import items
+from damon_exporter.testing.fake_kernel.schemes import TriedRegion
+from damon_exporter.testing.fake_kernel.tree import Directory
+from damon_exporter.testing.fake_kernel.values import Result
+
+if TYPE_CHECKING:
+    from damon_exporter.testing.fake_kernel.slot import Slot
+
+
+def clear(context: Directory) -> None:
+    """Drop the results of all schemes."""
+    for scheme in items(context, "schemes"):
+        folder = scheme.folder("tried_regions")
+        for name in [name for name in folder.children if name != "total_bytes"]:
+            folder.remove(name)
+        total_bytes(folder).value = 0
+
+
+def populate(
+    slot: "Slot", regions: Sequence[TriedRegion], *, with_regions: bool, numbered_per_scheme: bool
+) -> None:
+    """Show regions. Before 6.14 one counter numbers the folders of all schemes; since then each scheme has its own."""
+    schemes = items(slot.staged, "schemes")
+    shared = itertools.count()
+    numbers = [itertools.count() if numbered_per_scheme else shared for _ in schemes]
+    for region in regions:
+        if region.scheme >= len(schemes):
+            continue
+        folder = schemes[region.scheme].folder("tried_regions")
+        total_bytes(folder).value += region.end - region.start
+        if with_regions:
+            folder.add(
+                str(next(numbers[region.scheme])),
+                slot.sysfs.layout.tried_region(region.start, region.end, region.nr_accesses, region.age),
+            )
+
+
+def total_bytes(folder: Directory) -> Result:
+    """The file ``total_bytes``."""
+    node = folder.at("total_bytes")
+    assert isinstance(node, Result)
+    return node

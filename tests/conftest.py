@@ -1,0 +1,66 @@
+"""Fixtures for all tests, and the guard that keeps them away from this machine's own DAMON."""
+
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from damon_exporter.testing.fake_kernel import FakeKernel
+
+GUARD = Path(__file__).parent / "guard"
+sys.path.insert(0, str(GUARD))
+import kernel_guard  # noqa: E402 - found only through the line above, as in the child processes
+
+guard_log = pytest.StashKey[Path]()
+kernel_before = pytest.StashKey[kernel_guard.Snapshot]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Guard this process and, by its environment, every Python that it starts."""
+    handle, name = tempfile.mkstemp(prefix="damon-guard-")
+    os.close(handle)
+    config.stash[guard_log] = Path(name)
+    config.stash[kernel_before] = kernel_guard.Snapshot.take()
+    os.environ[kernel_guard.LOG_VARIABLE] = name
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(GUARD), os.environ.get("PYTHONPATH"))))
+    kernel_guard.install()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail the run if anything reached for the real kernel, whatever became of the exception."""
+    if _violations(session.config):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    for violation in _violations(config):
+        terminalreporter.write_line(f"REAL KERNEL TOUCHED: {violation}", red=True)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    config.stash[guard_log].unlink(missing_ok=True)
+
+
+def _violations(config: pytest.Config) -> list[str]:
+    found = config.stash[guard_log].read_text().splitlines()
+    if kernel_guard.Snapshot.take() != config.stash[kernel_before]:
+        found.append("folders or nr_kdamonds below /sys/kernel/mm/damon/admin are not what they were")
+    return found
+
+
+@pytest.fixture
+def fake_kernel(tmp_path: Path) -> Iterator[Callable[..., FakeKernel]]:
+    """A factory of fake kernels: ``fake_kernel(kernel="6.12", cpus=4)``; all are unmounted after the test."""
+    with ExitStack() as stack:
+        count = 0
+
+        def start(**options: object) -> FakeKernel:
+            nonlocal count
+            count += 1
+            return stack.enter_context(FakeKernel(tmp_path / f"kernel{count}", **options))
+
+        yield start

@@ -1,0 +1,5 @@
+"""Imported by every Python that starts with this folder on its PYTHONPATH."""
+
+import kernel_guard
+
+kernel_guard.install()

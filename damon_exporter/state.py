@@ -5,6 +5,17 @@ from dataclasses import dataclass, field
 
 from damon_exporter.analysis.snapshot import Intervals
 
+CONTROL_BLOCKED_REASONS = (
+    "damon_stat",
+    "damon_reclaim",
+    "damon_lru_sort",
+    "foreign_kdamond",
+    "permission",
+    "unsupported",
+    "stuck",
+)
+"""Every reason for which no kdamond of our own can be started; the keys of `NodeState.control_blocked`."""
+
 
 @dataclass(frozen=True, slots=True)
 class Histogram:

@@ -1,0 +1,169 @@
+"""How long memory has been left alone, told alike on kernels that count it differently.
+
+The kernel's ``age`` of a region says for how many aggregations its access frequency has not changed *much*.
+Up to some version after 6.12 a change from one or two hits to none is not much, so a region that was touched a
+little for ten minutes shows as idle for ten minutes the moment it stops. Newer kernels start its age again.
+Here, bytes that were accessed in the previous snapshot and are not now have been idle for one aggregation,
+whatever their age says; that knowledge is carried on, by address, until the kernel's number is no longer larger.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from damon_exporter.analysis.bands import I64, Groups, sum_bytes
+from damon_exporter.analysis.snapshot import F64, U64, Regions
+
+PIECES_PER_REGION = 4
+"""How many pieces are remembered for every region before neighbours are merged, as the kernel merges regions."""
+
+FEWEST_PIECES = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Pieces:
+    """Disjoint address intervals in ascending order, each with the idle age (µs) of its bytes.
+
+    Addresses are flattened (see `flatten`): those of all targets stand in one ascending line.
+    """
+
+    start: U64
+    end: U64
+    idle_us: I64
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+
+@dataclass(frozen=True, slots=True)
+class IdleAges:
+    """Idle ages of one snapshot, in µs.
+
+    ``region_us`` (one per region; 0 where accessed) holds for a region's bytes except for its patches:
+    ``patches`` with ``patch_region``, the region that each lies in, have been idle for less than that.
+    """
+
+    region_us: I64
+    patches: Pieces
+    patch_region: NDArray[np.intp]
+
+
+NO_PIECES = Pieces(np.empty(0, np.uint64), np.empty(0, np.uint64), np.empty(0, np.int64))
+
+
+def flatten(regions: Regions) -> tuple[U64, U64] | None:
+    """Return start and end with the target index in the upper bits, so that all targets form one line.
+
+    48 bits hold every user address but those that a process must ask for; a single target needs no bits.
+    None if addresses or indexes do not fit: then the kernel's ages stand as they are.
+    """
+    if not len(regions) or int(regions.target[-1]) == 0:
+        return regions.start, regions.end
+    if int(regions.end.max()) >= 1 << 48 or int(regions.target[-1]) >= 1 << 16:
+        return None
+    base = regions.target.astype(np.uint64) << np.uint64(48)
+    return base + regions.start, base + regions.end
+
+
+def carry(before: Pieces, regions: Regions, age_unit_us: int, step_us: int) -> tuple[IdleAges, Pieces]:
+    """Return this snapshot's idle ages, and the pieces to hand over with the next snapshot.
+
+    ``before`` are the pieces of the previous snapshot of the same kdamond, ``step_us`` is the time since then.
+    Idle age is 0 where accessed, otherwise (age + 1) · A, as DAMON_STAT and damo count it (an aggregation
+    without an access is itself idle time).
+    """
+    idle = regions.nr_accesses == 0
+    region_us = np.where(idle, (regions.age.astype(np.int64) + 1) * age_unit_us, 0)
+    line = flatten(regions)
+    if line is None:
+        return IdleAges(region_us, NO_PIECES, np.empty(0, np.intp)), NO_PIECES
+    start, end = line
+    patches, patch_region = _patches(before, start, end, np.flatnonzero(idle), region_us, step_us)
+    accessed = np.flatnonzero(~idle)
+    touched = Pieces(start[accessed], end[accessed], np.zeros(len(accessed), np.int64))
+    return IdleAges(region_us, patches, patch_region), _remember(touched, patches, len(regions))
+
+
+def idle_bytes(ages: IdleAges, sizes: U64, group: Groups, groups: int, bounds_us: I64) -> tuple[NDArray[np.int64], F64]:
+    """Return bytes per group and idle-age bucket, shape (groups, len(bounds_us) + 1), and Σ bytes · seconds.
+
+    ``bounds_us`` are inclusive upper bounds in µs; the last bucket has none. Buckets are not cumulative.
+    """
+    size, idle_us = sizes, ages.region_us
+    if len(ages.patches):
+        patch = ages.patches.end - ages.patches.start
+        patched = sum_bytes(patch, ages.patch_region, len(sizes)).astype(np.uint64)
+        size = np.concatenate((sizes - patched, patch))
+        idle_us = np.concatenate((idle_us, ages.patches.idle_us))
+        group = np.concatenate((group, group[ages.patch_region]))
+    buckets = len(bounds_us) + 1
+    bucket = np.searchsorted(bounds_us, idle_us, side="left")
+    counts = sum_bytes(size, group * buckets + bucket, groups * buckets).reshape(groups, buckets)
+    sums: F64 = np.bincount(group, weights=size * (idle_us / 1e6), minlength=groups).astype(np.float64)
+    return counts, sums
+
+
+def _patches(
+    before: Pieces, start: U64, end: U64, idle: NDArray[np.intp], region_us: I64, step_us: int
+) -> tuple[Pieces, NDArray[np.intp]]:
+    """Cut out of the idle regions what the previous snapshot knows to have been idle for less long."""
+    first = np.searchsorted(before.end, start[idle], side="right")
+    last = np.searchsorted(before.start, end[idle], side="left")
+    counts = np.maximum(last - first, 0)
+    if not counts.any():
+        return NO_PIECES, np.empty(0, np.intp)
+    region = np.repeat(idle, counts)
+    piece = np.arange(len(region)) + np.repeat(first - (np.cumsum(counts) - counts), counts)
+    idle_us = before.idle_us[piece] + step_us
+    younger = idle_us < region_us[region]
+    region, piece = region[younger], piece[younger]
+    cut = Pieces(
+        np.maximum(before.start[piece], start[region]),
+        np.minimum(before.end[piece], end[region]),
+        idle_us[younger],
+    )
+    return cut, region
+
+
+def _remember(touched: Pieces, patches: Pieces, regions: int) -> Pieces:
+    """Join what was accessed now with what was accessed lately, in ascending order, bounded in number."""
+    if not len(patches):
+        return _merge_equal(touched)
+    order = np.argsort(np.concatenate((touched.start, patches.start)), kind="stable")
+    joined = Pieces(
+        np.concatenate((touched.start, patches.start))[order],
+        np.concatenate((touched.end, patches.end))[order],
+        np.concatenate((touched.idle_us, patches.idle_us))[order],
+    )
+    return _bounded(_merge_equal(joined), max(PIECES_PER_REGION * regions, FEWEST_PIECES))
+
+
+def _merge_equal(pieces: Pieces) -> Pieces:
+    """Merge neighbours that touch and are equally old."""
+    touching = pieces.end[:-1] == pieces.start[1:]
+    return _merge(pieces, touching & (pieces.idle_us[:-1] == pieces.idle_us[1:]))
+
+
+def _bounded(pieces: Pieces, most: int) -> Pieces:
+    """Merge touching neighbours in pairs, then forget the smallest pieces, until there are at most ``most``."""
+    while len(pieces) > most:
+        pairs = pieces.end[:-1] == pieces.start[1:]
+        pairs[1::2] = False
+        if not pairs.any():
+            largest = np.sort(np.argsort(pieces.end - pieces.start)[-most:])
+            return Pieces(pieces.start[largest], pieces.end[largest], pieces.idle_us[largest])
+        pieces = _merge(pieces, pairs)
+    return pieces
+
+
+def _merge(pieces: Pieces, with_next: NDArray[np.bool_]) -> Pieces:
+    """Merge each piece marked in ``with_next`` with its successor; ages become means weighted by size."""
+    if not with_next.any():
+        return pieces
+    heads = np.flatnonzero(np.concatenate(([True], ~with_next)))
+    size = (pieces.end - pieces.start).astype(np.float64)
+    weight = np.add.reduceat(size, heads)
+    idle_us = np.add.reduceat(size * pieces.idle_us, heads) / weight
+    tails = np.concatenate((heads[1:] - 1, [len(pieces) - 1]))
+    return Pieces(pieces.start[heads], pieces.end[tails], np.rint(idle_us).astype(np.int64))

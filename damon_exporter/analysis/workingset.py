@@ -1,0 +1,21 @@
+"""Working set, as damo defines it: the bytes that were seen accessed in an aggregation interval."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from damon_exporter.analysis.snapshot import Regions
+
+
+def working_set_bytes(regions: Regions) -> int:
+    """Return the size of all regions of which at least one sample found an access, in bytes."""
+    return int(regions.sizes[regions.nr_accesses > 0].sum())
+
+
+def percentile_bytes(working_sets: NDArray[np.int64] | NDArray[np.uint64], percentile: float) -> int:
+    """Return a percentile over time of working sets, as `damo report wss` picks it: nothing is interpolated.
+
+    ``working_sets`` are ascending, one per snapshot, in bytes, and at least one. (Of several targets together
+    damo reports the sum of their percentiles: it sorts each target's working sets before it adds them up.)
+    """
+    rank = int(percentile / 100.0 * len(working_sets))
+    return int(working_sets[min(rank, len(working_sets) - 1)])

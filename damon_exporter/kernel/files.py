@@ -1,0 +1,60 @@
+"""One value, one system call: how files of sysfs, tracefs and procfs are read and written."""
+
+import os
+import time
+from pathlib import Path
+
+from damon_exporter.kernel.errors import Busy, explain
+
+LARGEST_FILE = 1 << 20
+BUSY_DELAYS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4)
+"""Waits (s) between tries on EBUSY: another tool's command usually takes milliseconds."""
+
+
+def read_value(path: Path) -> str:
+    """Return a file's text without surrounding white space; raises `KernelError`."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return os.read(fd, LARGEST_FILE).decode(errors="surrogateescape").strip()
+        finally:
+            os.close(fd)
+    except OSError as error:
+        raise explain(error, "read", path) from error
+
+
+def read_number(path: Path) -> int:
+    """Return a file's number; raises `KernelError`, and `ValueError` if it is none."""
+    return int(read_value(path), 0)
+
+
+def write_value(path: Path, value: object) -> None:
+    """Write one value with one write(2); raises `KernelError`."""
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(fd, str(value).encode())
+        finally:
+            os.close(fd)
+    except OSError as error:
+        raise explain(error, f"write '{value}' to", path) from error
+
+
+def patiently_read(path: Path) -> str:
+    """Read a file that answers EBUSY while a command of anybody's is under way."""
+    for delay in BUSY_DELAYS:
+        try:
+            return read_value(path)
+        except Busy:
+            time.sleep(delay)
+    return read_value(path)
+
+
+def patiently_write(path: Path, value: object) -> None:
+    """Write a file that answers EBUSY while a command of anybody's is under way."""
+    for delay in BUSY_DELAYS:
+        try:
+            return write_value(path, value)
+        except Busy:
+            time.sleep(delay)
+    return write_value(path, value)

@@ -1,0 +1,65 @@
+"""DAMON's built-in modules: who runs, with which kdamond, at which intervals."""
+
+from dataclasses import dataclass
+
+from damon_exporter.analysis.snapshot import Intervals
+from damon_exporter.kernel.errors import KernelError
+from damon_exporter.kernel.files import read_value
+from damon_exporter.kernel.paths import KernelPaths
+
+DAMON_STAT = "damon_stat"
+MODULES = (DAMON_STAT, "damon_reclaim", "damon_lru_sort")
+
+DAMON_STAT_MAX_NR_ACCESSES = 20
+"""damon_stat starts with 5 ms of 100 ms and auto-tuning keeps the quotient (mm/damon/stat.c)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """A module that is built into this kernel. ``pid`` is None where the kernel does not tell it."""
+
+    name: str
+    enabled: bool
+    pid: int | None
+    intervals: Intervals | None
+    tuned: bool
+
+
+def modules(paths: KernelPaths) -> tuple[Module, ...]:
+    """Return the modules whose parameters are readable."""
+    return tuple(found for name in MODULES if (found := _module(paths, name)))
+
+
+def _module(paths: KernelPaths, name: str) -> Module | None:
+    folder = paths.module_parameters(name)
+    try:
+        enabled = read_value(folder / "enabled") in ("Y", "y", "1")
+    except KernelError:
+        return None
+    pid = _number_or_none(paths, name, "kdamond_pid")
+    return Module(
+        name=name,
+        enabled=enabled,
+        pid=pid if pid and pid > 0 else None,
+        intervals=_intervals(paths, name),
+        tuned=name == DAMON_STAT or bool(_number_or_none(paths, name, "autotune_monitoring_intervals")),
+    )
+
+
+def _intervals(paths: KernelPaths, name: str) -> Intervals | None:
+    if name == DAMON_STAT:
+        aggregation = _number_or_none(paths, name, "aggr_interval_us")
+        if not aggregation:
+            return None
+        return Intervals(aggregation // DAMON_STAT_MAX_NR_ACCESSES, aggregation)
+    sample = _number_or_none(paths, name, "sample_interval")
+    aggregation = _number_or_none(paths, name, "aggr_interval")
+    return Intervals(sample, aggregation) if sample and aggregation else None
+
+
+def _number_or_none(paths: KernelPaths, name: str, parameter: str) -> int | None:
+    try:
+        text = read_value(paths.module_parameters(name) / parameter)
+        return int({"Y": "1", "N": "0"}.get(text, text))
+    except (KernelError, ValueError):
+        return None

@@ -1,0 +1,154 @@
+"""Whose DAMON tree is it? The lock between exporters, the token that marks a slot as ours, and a look at all."""
+
+import enum
+import fcntl
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from damon_exporter.kernel.damon_sysfs import DamonTree, Slot
+from damon_exporter.kernel.errors import Busy, Denied, KernelError, Unsupported, explain
+from damon_exporter.kernel.modules import MODULES
+from damon_exporter.kernel.plan import TOKEN_FILE
+
+SLOTS = 16
+"""How many slots we make: resizing later would need all of them to stop."""
+
+MAGIC = 0xDA305E
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """What the kernel keeps for us while we are gone.
+
+    64 bits in a file that a ``stat`` scheme without a quota ignores: 24 of magic, 4 of version, 4 for the modules
+    that we stopped and must start again, 32 for the fingerprint of the slot's plan (0: no plan yet).
+    """
+
+    modules: frozenset[str] = frozenset()
+    fingerprint: int = 0
+
+    def encode(self) -> int:
+        """Return the number to write."""
+        bits = sum(1 << i for i, name in enumerate(MODULES) if name in self.modules)
+        return MAGIC << 40 | VERSION << 36 | bits << 32 | self.fingerprint
+
+    @staticmethod
+    def decode(number: int) -> "Token | None":
+        """Return the token that a number stands for, None if it is not one of ours."""
+        if number >> 36 != MAGIC << 4 | VERSION:
+            return None
+        modules = frozenset(name for i, name in enumerate(MODULES) if number >> 32 & 1 << i)
+        return Token(modules, number & 0xFFFFFFFF)
+
+
+class TreeLock:
+    """An exclusive flock on ``nr_kdamonds``, where the exporters of all containers of a host meet."""
+
+    def __init__(self, tree: DamonTree) -> None:
+        try:
+            self.fd = os.open(tree.size_file, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise explain(error, "lock", tree.size_file) from error
+        try:
+            fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(self.fd)
+            raise Busy(
+                f"another damon-exporter holds the lock on {tree.size_file}: only one per host controls DAMON"
+            ) from error
+
+    def release(self) -> None:
+        """Let the next exporter in."""
+        os.close(self.fd)
+
+
+class Holder(enum.Enum):
+    """To whom the tree belongs, as far as reading it tells."""
+
+    NOBODY = "no slots"
+    US = "slots with our token"
+    UNFINISHED = "as many slots as we make, all off, all default: an exporter was killed while it made them"
+    SOMEBODY_IDLE = "slots without our token, all off"
+    SOMEBODY = "a kdamond without our token runs"
+    UNREADABLE = "cannot be read"
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What one look at the tree has shown. ``contents`` changes when anybody changes an idle tree."""
+
+    holder: Holder
+    tokens: Mapping[int, Token] = field(default_factory=dict)
+    contents: int = 0
+    problem: KernelError | None = None
+
+    @property
+    def stopped_modules(self) -> frozenset[str]:
+        """The modules that an earlier run of ours has stopped."""
+        return frozenset().union(*(token.modules for token in self.tokens.values()))
+
+
+def survey(tree: DamonTree) -> Survey:
+    """Look at every slot, without writing anything."""
+    try:
+        slots = list(tree.slots())
+        tokens = {slot.index: token for slot in slots if (token := slot_token(slot))}
+        if not slots:
+            return Survey(Holder.NOBODY)
+        running = [slot for slot in slots if slot.running()]
+        if any(slot.index not in tokens for slot in running):
+            return Survey(Holder.SOMEBODY, tokens)
+        if tokens:
+            return Survey(Holder.US, tokens)
+        if len(slots) == SLOTS and all(_is_default(slot) for slot in slots):
+            return Survey(Holder.UNFINISHED)
+        return Survey(Holder.SOMEBODY_IDLE, contents=_contents(slots))
+    except (Denied, Unsupported, Busy) as problem:
+        return Survey(Holder.UNREADABLE, problem=problem)
+
+
+def slot_token(slot: Slot) -> Token | None:
+    """Return the slot's token, None if it has none of ours."""
+    try:
+        return Token.decode(int(slot.read(TOKEN_FILE)))
+    except (Unsupported, ValueError):
+        return None
+
+
+def _is_default(slot: Slot) -> bool:
+    """Has nothing been set in this slot but a context and a scheme?"""
+    if int(slot.read("contexts/nr_contexts")) == 0:
+        return True
+    defaults = (
+        ("contexts/0/operations", "vaddr"),
+        ("contexts/0/targets/nr_targets", "0"),
+        ("contexts/0/monitoring_attrs/intervals/sample_us", "5000"),
+        ("contexts/0/monitoring_attrs/intervals/aggr_us", "100000"),
+    )
+    return slot.difference(defaults) is None and int(slot.read("contexts/0/schemes/nr_schemes")) <= 1
+
+
+def _contents(slots: Iterable[Slot]) -> int:
+    """Digest the values of idle slots; paths of cgroups are left out, reading them races with writers before 7.1."""
+    values = []
+    for slot in slots:
+        for folder, _, names in sorted(os.walk(slot.folder)):
+            for name in sorted(names):
+                if name in ("memcg_path", "path"):
+                    continue
+                path = os.path.join(folder, name)  # noqa: PTH118 - thousands of files: strings are faster
+                values.append((path, _bytes_or_none(path)))
+    return hash(tuple(values))
+
+
+def _bytes_or_none(path: str) -> bytes | None:
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return os.read(fd, 4096)
+        finally:
+            os.close(fd)
+    except OSError:
+        return None

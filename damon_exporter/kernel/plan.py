@@ -1,0 +1,141 @@
+"""What a kdamond of ours shall be: a value, and the files that it stands for."""
+
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from damon_exporter.kernel.memory import Ranges
+
+ANY_SIZE = 2**64 - 1
+ANY_COUNT = 2**32 - 1
+"""The kernel keeps nr_accesses and age in 32 bits: 2^32 would silently become 0."""
+
+TOKEN_FILE = "contexts/0/schemes/0/quotas/reset_interval_ms"  # noqa: S105 - a mark, not a secret
+
+Leaf = tuple[str, str]
+"""A file below a kdamond's folder, and the value that it shall have."""
+
+
+@dataclass(frozen=True, slots=True)
+class IntervalPlan:
+    """Monitoring intervals in µs."""
+
+    sample_us: int
+    aggregation_us: int
+    update_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class IntervalGoal:
+    """The kernel's auto-tuning of intervals: ``access_bp`` in 1/10 000, sample bounds in µs."""
+
+    access_bp: int
+    aggregations: int
+    min_sample_us: int
+    max_sample_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class TargetPlan:
+    """A process (vaddr, fvaddr) or the physical address space (pid None), with ranges where they are fixed."""
+
+    pid: int | None
+    ranges: Ranges = ()
+
+
+@dataclass(frozen=True, slots=True)
+class KdamondPlan:
+    """One kdamond with one context.
+
+    Scheme 0 carries our token and acts on nothing. ``region_schemes`` is for the sysfs source: it makes scheme 0
+    match every region, or, with several targets, adds a scheme per target, as regions do not tell their target.
+    """
+
+    operations: str
+    intervals: IntervalPlan
+    goal: IntervalGoal | None
+    min_regions: int
+    max_regions: int
+    targets: tuple[TargetPlan, ...]
+    refresh_ms: int | None
+    region_schemes: bool
+
+    @property
+    def fingerprint(self) -> int:
+        """32 bits that change with anything in the plan."""
+        return zlib.crc32(repr(self).encode())
+
+    @property
+    def target_schemes(self) -> int:
+        """How many schemes follow scheme 0, one per target."""
+        return len(self.targets) if self.region_schemes and len(self.targets) > 1 else 0
+
+    def leaves(self) -> Iterator[Leaf]:
+        """Yield every file to write, in an order in which no write undoes an earlier one.
+
+        Any ``nr_*`` makes its folder's children anew, so it comes before them; what `skeleton` has made is left
+        as it is.
+        """
+        if self.refresh_ms is not None:
+            yield "refresh_ms", str(self.refresh_ms)
+        yield "contexts/0/operations", self.operations
+        yield from self._attributes()
+        yield "contexts/0/targets/nr_targets", str(len(self.targets))
+        for index, target in enumerate(self.targets):
+            yield from _target(f"contexts/0/targets/{index}", target)
+        yield from self._schemes()
+
+    def _attributes(self) -> Iterator[Leaf]:
+        attributes = "contexts/0/monitoring_attrs"
+        yield f"{attributes}/intervals/sample_us", str(self.intervals.sample_us)
+        yield f"{attributes}/intervals/aggr_us", str(self.intervals.aggregation_us)
+        yield f"{attributes}/intervals/update_us", str(self.intervals.update_us)
+        if self.goal:
+            goal = f"{attributes}/intervals/intervals_goal"
+            yield f"{goal}/access_bp", str(self.goal.access_bp)
+            yield f"{goal}/aggrs", str(self.goal.aggregations)
+            yield f"{goal}/min_sample_us", str(self.goal.min_sample_us)
+            yield f"{goal}/max_sample_us", str(self.goal.max_sample_us)
+        yield f"{attributes}/nr_regions/min", str(self.min_regions)
+        yield f"{attributes}/nr_regions/max", str(self.max_regions)
+
+    def _schemes(self) -> Iterator[Leaf]:
+        yield from _stat_scheme("contexts/0/schemes/0", self.region_schemes and not self.target_schemes)
+        for index in range(self.target_schemes):
+            scheme = f"contexts/0/schemes/{index + 1}"
+            yield from _stat_scheme(scheme, matches_all=True)
+            yield from _target_filter(f"{scheme}/filters", index)
+
+
+def skeleton(schemes: int, token: int) -> Iterator[Leaf]:
+    """Yield the files that mark a kdamond's folder as ours, which are written before all others."""
+    yield "contexts/nr_contexts", "1"
+    yield "contexts/0/schemes/nr_schemes", str(schemes)
+    yield TOKEN_FILE, str(token)
+
+
+def _target(folder: str, target: TargetPlan) -> Iterator[Leaf]:
+    if target.pid is not None:
+        yield f"{folder}/pid_target", str(target.pid)
+    yield f"{folder}/regions/nr_regions", str(len(target.ranges))
+    for index, (start, end) in enumerate(target.ranges):
+        yield f"{folder}/regions/{index}/start", str(start)
+        yield f"{folder}/regions/{index}/end", str(end)
+
+
+def _stat_scheme(folder: str, matches_all: bool) -> Iterator[Leaf]:
+    """A fresh scheme matches nothing, as all its upper bounds are 0."""
+    yield f"{folder}/action", "stat"
+    if matches_all:
+        pattern = f"{folder}/access_pattern"
+        yield f"{pattern}/sz/max", str(ANY_SIZE)
+        yield f"{pattern}/nr_accesses/max", str(ANY_COUNT)
+        yield f"{pattern}/age/max", str(ANY_COUNT)
+
+
+def _target_filter(folder: str, index: int) -> Iterator[Leaf]:
+    """Let pass only one target: before 6.14 filters could but reject, so what does not match is rejected."""
+    yield f"{folder}/nr_filters", "1"
+    yield f"{folder}/0/type", "target"
+    yield f"{folder}/0/damon_target_idx", str(index)
+    yield f"{folder}/0/matching", "N"

@@ -1,0 +1,76 @@
+"""Processes as /proc shows them: names, start times, and the CPU time that a kdamond has used."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from damon_exporter.kernel.errors import KernelError
+from damon_exporter.kernel.files import read_value
+
+TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+
+KTHREADD_PID = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One process: ``start_ticks`` since boot tells it from a later one with the same pid."""
+
+    pid: int
+    comm: str
+    start_ticks: int
+    state: str
+    kernel_thread: bool
+    cpu_seconds: float
+
+    @property
+    def alive(self) -> bool:
+        """Has it memory that can be watched? Not a zombie, not dead, not a kernel thread."""
+        return self.state not in "ZX" and not self.kernel_thread
+
+
+PF_KTHREAD = 0x00200000
+
+
+def process(procfs: Path, pid: int) -> Process | None:
+    """Return the process, or None if there is none (any more)."""
+    try:
+        return _parse_stat(pid, read_value(procfs / str(pid) / "stat"))
+    except (KernelError, ValueError, IndexError):
+        return None
+
+
+def processes(procfs: Path) -> Iterator[Process]:
+    """Yield all processes; those that vanish meanwhile are left out."""
+    for entry in os.scandir(procfs):
+        if entry.name.isdigit() and (found := process(procfs, int(entry.name))):
+            yield found
+
+
+def is_initial_pid_namespace(procfs: Path) -> bool:
+    """Do pids here mean what the kernel's threads understand by them? Pid 2 is kthreadd only there."""
+    kthreadd = process(procfs, KTHREADD_PID)
+    return kthreadd is not None and kthreadd.comm == "kthreadd"
+
+
+def kernel_release(procfs: Path) -> str:
+    """Return the kernel's release, for people; features are probed, never derived from it."""
+    try:
+        return read_value(procfs / "sys/kernel/osrelease")
+    except KernelError:
+        return os.uname().release
+
+
+def _parse_stat(pid: int, text: str) -> Process:
+    """Parse /proc/PID/stat; comm stands in parentheses and may contain anything, parentheses too."""
+    opening, closing = text.index("("), text.rindex(")")
+    fields = text[closing + 2 :].split()
+    return Process(
+        pid=pid,
+        comm=text[opening + 1 : closing],
+        state=fields[0],
+        kernel_thread=bool(int(fields[6]) & PF_KTHREAD),
+        cpu_seconds=(int(fields[11]) + int(fields[12])) / TICKS_PER_SECOND,
+        start_ticks=int(fields[19]),
+    )

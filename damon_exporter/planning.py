@@ -1,0 +1,144 @@
+"""From a configured monitor to the kdamond that it needs on this kernel, with these processes."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from damon_exporter.config import AutotunedIntervals, Monitor, Processes
+from damon_exporter.kernel import memory, procfs
+from damon_exporter.kernel.paths import KernelPaths
+from damon_exporter.kernel.plan import IntervalGoal, IntervalPlan, KdamondPlan, TargetPlan
+from damon_exporter.roster import PHYSICAL
+
+REFRESH_MS = 1000
+
+BYTES_PER_PAGE = memory.PAGE_SIZE
+
+
+class NothingToWatch(Exception):
+    """What the monitor is about does not exist now; it may later."""
+
+
+@dataclass(frozen=True, slots=True)
+class Abilities:
+    """What the kernel offers to a kdamond of ours, as its slot's files show."""
+
+    autotune: bool
+    refresh: bool
+    region_schemes: bool
+    """Shall regions be read from sysfs (no tracepoint)?"""
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A plan, and the name of each of its targets by index."""
+
+    plan: KdamondPlan
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WatchedProcess:
+    """A process that a monitor's selectors match, under the name of its group."""
+
+    pid: int
+    start_ticks: int
+    name: str
+
+
+def plan_monitor(
+    monitor: Monitor, targets: tuple[WatchedProcess, ...], abilities: Abilities, paths: KernelPaths
+) -> Planned:
+    """Return the kdamond for a monitor; raises `KernelError` if physical memory cannot be found."""
+    intervals, goal = _intervals(monitor, abilities)
+    if monitor.operations == "paddr":
+        ranges = monitor.ranges or memory.system_ram(paths.sysfs)
+        planned: tuple[TargetPlan, ...] = (TargetPlan(None, ranges),)
+        names: tuple[str, ...] = (PHYSICAL,)
+    else:
+        planned = tuple(TargetPlan(process.pid, monitor.ranges or ()) for process in targets)
+        names = tuple(process.name for process in targets)
+    plan = KdamondPlan(
+        operations=monitor.operations,
+        intervals=intervals,
+        goal=goal,
+        min_regions=monitor.regions.min,
+        max_regions=monitor.regions.max,
+        targets=planned,
+        refresh_ms=REFRESH_MS if abilities.refresh else None,
+        region_schemes=abilities.region_schemes,
+    )
+    return Planned(plan, names)
+
+
+def matching_processes(monitor: Monitor, path: Path) -> tuple[WatchedProcess, ...]:
+    """Return the processes that a monitor's selectors match, largest resident set first, limited as configured."""
+    chosen = monitor.processes
+    if chosen is None:
+        return ()
+    found = [(_resident_bytes(path, process.pid), process) for process in _candidates(chosen, path) if process.alive]
+    found = [(rss, process) for rss, process in found if rss >= chosen.min_rss]
+    found.sort(key=lambda pair: (-pair[0], pair[1].pid))
+    return tuple(
+        WatchedProcess(process.pid, process.start_ticks, _group_name(chosen, process))
+        for _, process in found[: chosen.limit]
+    )
+
+
+def describe_selectors(monitor: Monitor) -> str:
+    """Say in words what a monitor looks for."""
+    if monitor.processes is None:
+        return "its command"
+    return " or ".join(
+        f"pid {entry.pid}" + (f" with comm {entry.comm!r}" if entry.comm is not None else "")
+        if entry.pid is not None
+        else f"comm {entry.comm!r}"
+        for entry in monitor.processes.match
+    )
+
+
+def _candidates(chosen: Processes, path: Path) -> list[procfs.Process]:
+    """Look at named pids alone where every selector names one, at all processes otherwise."""
+    pids = [entry.pid for entry in chosen.match]
+    if all(pid is not None for pid in pids):
+        looked_up = [procfs.process(path, pid) for pid in dict.fromkeys(pids) if pid is not None]
+    else:
+        looked_up = list(procfs.processes(path))
+    return [process for process in looked_up if process and _matches(chosen, process)]
+
+
+def _matches(chosen: Processes, process: procfs.Process) -> bool:
+    return any(
+        (entry.pid is None or entry.pid == process.pid) and (entry.comm is None or entry.comm == process.comm)
+        for entry in chosen.match
+    )
+
+
+def _group_name(chosen: Processes, process: procfs.Process) -> str:
+    return chosen.group_by.replace("{comm}", _printable(process.comm)).replace("{pid}", str(process.pid))
+
+
+def _printable(comm: str) -> str:
+    """Escape what is no printable text: any user may set a comm to any bytes."""
+    raw = comm.encode(errors="surrogateescape")
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError:
+        text = raw.decode(errors="backslashreplace")
+    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
+
+
+def _resident_bytes(path: Path, pid: int) -> int:
+    try:
+        return int((path / str(pid) / "statm").read_text().split()[1]) * BYTES_PER_PAGE
+    except (OSError, IndexError, ValueError):
+        return 0
+
+
+def _intervals(monitor: Monitor, abilities: Abilities) -> tuple[IntervalPlan, IntervalGoal | None]:
+    wanted = monitor.intervals
+    goal = None
+    if isinstance(wanted, AutotunedIntervals):
+        if abilities.autotune:
+            goal = IntervalGoal(wanted.access_ratio_bp, wanted.aggregations, wanted.min_sample_us, wanted.max_sample_us)
+        wanted = wanted.fallback
+    return IntervalPlan(wanted.sample_us, wanted.aggregation_us, wanted.update_us), goal

@@ -1,0 +1,181 @@
+"""What one kdamond's snapshots add up to: counters that go on, gauges of the last, a window of working sets."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from damon_exporter.analysis import bands, heatmap, idle
+from damon_exporter.analysis.bands import I64, Groups
+from damon_exporter.analysis.snapshot import F64, Intervals, Snapshot
+from damon_exporter.analysis.window import SlidingWindow
+from damon_exporter.analysis.workingset import percentile_bytes
+from damon_exporter.config import Export
+from damon_exporter.state import Band, Heatmap, Histogram, TargetState
+
+WORKING_SET_BOUNDS = tuple(float(2**20 * 4**n) for n in range(13))
+"""1 MiB · 4ⁿ up to 16 TiB, alike on every node so that fleets can be summed."""
+
+LONGEST_GAP = 2
+"""A snapshot that comes later than this many aggregation intervals after the last one adds to no integral."""
+
+
+class _Row:
+    """The running sums of one target."""
+
+    def __init__(self, settings: Export, bins: int) -> None:
+        self.observed_seconds = 0.0
+        self.snapshots = 0
+        self.estimated_access_bytes = 0.0
+        self.band_byte_seconds: F64 = np.zeros(len(settings.bands))
+        self.bin_seconds: F64 = np.zeros(bins)
+        self.bin_bytes = 0.0
+        self.distribution: I64 = np.zeros(len(WORKING_SET_BOUNDS) + 1, np.int64)
+        self.distribution_sum = 0
+        self.window = SlidingWindow(int(settings.working_set.window * 1e9))
+
+
+@dataclass(frozen=True, slots=True)
+class _Latest:
+    """What the gauges show: the last snapshot and what was made of it."""
+
+    snapshot: Snapshot
+    group: Groups
+    table: I64
+    ages: idle.IdleAges | None
+
+
+class MonitorSeries:
+    """Takes in the snapshots of one kdamond, in time order, and tells the state of each of its targets.
+
+    Targets are groups: several target indexes of the kdamond may be summed into one. A target that is not named
+    any more is forgotten with its counters; a new one starts at 0.
+    """
+
+    def __init__(self, settings: Export, with_heatmap: bool) -> None:
+        self._settings = settings
+        self._bins = settings.heatmap.bins if with_heatmap else 0
+        self._bounds = [bound for _, bound in settings.bands]
+        self._idle_bounds_us = np.asarray([round(s * 1e6) for s in settings.idle_age], np.int64)
+        self._rows: dict[str, _Row] = {}
+        self._pieces = idle.NO_PIECES
+        self._latest: _Latest | None = None
+
+    @property
+    def latest(self) -> Snapshot | None:
+        """The last snapshot taken in."""
+        return self._latest.snapshot if self._latest else None
+
+    def observe(self, snapshot: Snapshot, names: Sequence[str], group: Groups) -> None:
+        """Take in a snapshot whose regions belong to the targets ``names[group]``."""
+        self._rows = {name: self._rows.get(name) or _Row(self._settings, self._bins) for name in names}
+        elapsed_us = self._elapsed_us(snapshot)
+        intervals = snapshot.intervals
+        most = intervals.max_nr_accesses if intervals else 0
+        table = bands.bytes_by_count(snapshot.regions, group, len(names), most)
+        ages = self._carry_idle(snapshot, elapsed_us)
+        latest = self._latest = _Latest(snapshot, group, table, ages)
+        self._count(snapshot, table)
+        if intervals and elapsed_us and elapsed_us <= LONGEST_GAP * intervals.aggregation_us:
+            self._integrate(latest, intervals, elapsed_us / 1e6)
+
+    def targets(self, now_ns: int, wall_clock_offset_seconds: float) -> tuple[TargetState, ...]:
+        """Return what to publish at ``now_ns`` (CLOCK_MONOTONIC); the offset turns that clock into Unix time."""
+        latest = self._latest
+        if latest is None:
+            return ()
+        timestamp = latest.snapshot.end_ns / 1e9 + wall_clock_offset_seconds
+        table, intervals = latest.table, latest.snapshot.intervals
+        by_band = bands.band_bytes(table, self._bounds, intervals.max_nr_accesses) if intervals else None
+        idle_ages = self._idle_histograms(latest)
+        regions = np.bincount(latest.group, minlength=len(self._rows))
+        working_sets = bands.working_set(table)
+        monitored = table.sum(axis=1)
+        return tuple(
+            TargetState(
+                name=name,
+                monitored_bytes=int(monitored[i]),
+                regions=int(regions[i]),
+                working_set_bytes=int(working_sets[i]),
+                working_set_percentiles=self._percentiles(row, now_ns),
+                working_set_distribution=Histogram(
+                    WORKING_SET_BOUNDS, tuple(row.distribution.tolist()), row.distribution_sum
+                ),
+                observed_seconds=row.observed_seconds,
+                estimated_access_bytes=int(row.estimated_access_bytes),
+                snapshots=row.snapshots,
+                last_snapshot_timestamp=timestamp,
+                bands=self._bands(row, by_band[i]) if by_band is not None else None,
+                idle_age=idle_ages[i] if idle_ages else None,
+                heatmap=Heatmap(tuple(row.bin_seconds.tolist()), row.bin_bytes) if self._bins else None,
+            )
+            for i, (name, row) in enumerate(self._rows.items())
+        )
+
+    def _elapsed_us(self, snapshot: Snapshot) -> int:
+        """Return the time since the previous snapshot of the same kdamond; 0 if there is none."""
+        before = self._latest
+        if before is None or before.snapshot.kdamond != snapshot.kdamond:
+            return 0
+        return (snapshot.end_ns - before.snapshot.end_ns) // 1000
+
+    def _carry_idle(self, snapshot: Snapshot, elapsed_us: int) -> idle.IdleAges | None:
+        if snapshot.age_unit_us is None:
+            self._pieces = idle.NO_PIECES
+            return None
+        before = self._pieces if elapsed_us else idle.NO_PIECES
+        # Ages count aggregations, which take a little longer than A: only a real gap is taken by the clock.
+        step_us = snapshot.age_unit_us
+        if elapsed_us > LONGEST_GAP * step_us:
+            step_us = elapsed_us
+        ages, self._pieces = idle.carry(before, snapshot.regions, snapshot.age_unit_us, step_us)
+        return ages
+
+    def _count(self, snapshot: Snapshot, table: I64) -> None:
+        """Add what needs no time: one observation per snapshot."""
+        accessed = bands.estimated_access_bytes(table)
+        working_sets = bands.working_set(table)
+        bucket = np.searchsorted(WORKING_SET_BOUNDS, working_sets, side="left")
+        for i, row in enumerate(self._rows.values()):
+            row.snapshots += 1
+            row.estimated_access_bytes += accessed[i]
+            row.distribution[bucket[i]] += 1
+            row.distribution_sum += int(working_sets[i])
+            row.window.append(snapshot.end_ns, int(working_sets[i]))
+
+    def _integrate(self, latest: _Latest, intervals: Intervals, seconds: float) -> None:
+        """Add what is multiplied by the time that the snapshot covers."""
+        by_band = bands.band_bytes(latest.table, self._bounds, intervals.max_nr_accesses) * seconds
+        for i, row in enumerate(self._rows.values()):
+            row.observed_seconds += seconds
+            row.band_byte_seconds += by_band[i]
+        if self._bins:
+            self._heat(latest, bands.access_ratios(latest.snapshot.regions, intervals), seconds)
+
+    def _heat(self, latest: _Latest, ratios: F64, seconds: float) -> None:
+        sizes = latest.snapshot.regions.sizes
+        for i, row in enumerate(self._rows.values()):
+            own: slice | NDArray[np.bool_] = slice(None) if len(self._rows) == 1 else latest.group == i
+            heat, row.bin_bytes = heatmap.bin_ratios(ratios[own], sizes[own], self._bins)
+            row.bin_seconds += heat * seconds
+
+    def _idle_histograms(self, latest: _Latest) -> list[Histogram] | None:
+        if latest.ages is None:
+            return None
+        sizes = latest.snapshot.regions.sizes
+        counts, sums = idle.idle_bytes(latest.ages, sizes, latest.group, len(self._rows), self._idle_bounds_us)
+        bounds = self._settings.idle_age
+        return [Histogram(bounds, tuple(row.tolist()), float(sums[i])) for i, row in enumerate(counts)]
+
+    def _percentiles(self, row: _Row, now_ns: int) -> dict[str, int]:
+        values = np.sort(row.window.values(now_ns))
+        if not len(values):
+            return {}
+        return {str(p): percentile_bytes(values, p) for p in self._settings.working_set.percentiles}
+
+    def _bands(self, row: _Row, by_band: I64) -> tuple[Band, ...]:
+        return tuple(
+            Band(name, int(by_band[b]), float(row.band_byte_seconds[b]))
+            for b, (name, _) in enumerate(self._settings.bands)
+        )

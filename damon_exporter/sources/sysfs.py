@@ -1,0 +1,118 @@
+"""Regions from a kdamond of ours through sysfs, where there is no tracepoint.
+
+A command makes the kdamond lay out the regions of one aggregation as folders. That samples; it does not see every
+aggregation, and it costs five files a region. So the next one is asked for only after a pause in proportion.
+"""
+
+import time
+from concurrent.futures import Future
+from pathlib import Path
+
+import numpy as np
+
+from damon_exporter.analysis.snapshot import Intervals, Regions, Snapshot
+from damon_exporter.kernel.commands import DEADLINE_SECONDS, CommandWriter
+from damon_exporter.kernel.damon_sysfs import Slot
+from damon_exporter.kernel.errors import KernelError
+from damon_exporter.kernel.files import read_value
+
+REST_PER_READING = 50
+"""Pause at least this many times as long as reading took: reading then uses at most 2 % of a CPU."""
+
+COLUMNS = ("start", "end", "nr_accesses", "age")
+
+
+class Incomplete(Exception):
+    """What was read is not the whole of one aggregation."""
+
+
+class TriedRegions:
+    """Reads one kdamond again and again; `poll` never blocks for long."""
+
+    def __init__(self, slot: Slot, pid: int, writer: CommandWriter, tuned: bool, shortest_period: float) -> None:
+        self._slot = slot
+        self._pid = pid
+        self._writer = writer
+        self._tuned = tuned
+        self._shortest_period = shortest_period
+        self._pending: Future[Intervals] | None = None
+        self._next = 0.0
+
+    def poll(self, now: float) -> Snapshot | None:
+        """Return a snapshot if one has become ready, and ask for the next when it is due.
+
+        Raises `KernelError` if the kdamond does not answer or has ended, `Incomplete` if a reading is not whole.
+        """
+        if self._pending is None:
+            if now >= self._next:
+                self._pending = self._ask()
+            return None
+        if not self._pending.done():
+            return None
+        pending, self._pending = self._pending, None
+        self._next = now + self._shortest_period
+        before = pending.result()
+        started = time.monotonic()
+        regions = read_regions(self._slot.folder / "contexts/0/schemes")
+        took = time.monotonic() - started
+        self._next = now + max(self._shortest_period, REST_PER_READING * took)
+        if self._slot.intervals() != before:
+            raise Incomplete("the intervals changed while regions were read")
+        return Snapshot(self._pid, int(started * 1e9), regions, before, before.aggregation_us)
+
+    def _ask(self) -> "Future[Intervals]":
+        """Queue the commands; with auto-tuning the files must be brought up to date first."""
+        intervals = self._slot.intervals()
+        deadline = DEADLINE_SECONDS + 2 * intervals.aggregation_us / 1e6
+        if self._tuned:
+            self._writer.submit(self._slot.state_file, "update_tuned_intervals", deadline)
+        asked = self._writer.submit(self._slot.state_file, "update_schemes_tried_regions", deadline)
+        return _then(asked, self._slot)
+
+
+def _then(asked: "Future[None]", slot: Slot) -> "Future[Intervals]":
+    """Return a future of the intervals that the files show when the regions have been laid out."""
+    done: Future[Intervals] = Future()
+
+    def finish(answered: "Future[None]") -> None:
+        try:
+            answered.result()
+            done.set_result(slot.intervals())
+        except KernelError as error:
+            done.set_exception(error)
+
+    asked.add_done_callback(finish)
+    return done
+
+
+def read_regions(schemes: Path) -> Regions:
+    """Read the regions that scheme 0 was tried on, or those of schemes 1…T, one for each target.
+
+    Raises `Incomplete` if they do not add up to the total that the kernel states beside them.
+    """
+    count = int(read_value(schemes / "nr_schemes"))
+    folders = [schemes / str(i) for i in range(1, count)] or [schemes / "0"]
+    tables = [_read_scheme(folder / "tried_regions") for folder in folders]
+    rows = np.concatenate(tables)
+    if not len(rows):
+        raise Incomplete("no region: the kdamond has not been tried, or has ended")
+    target = np.repeat(np.arange(len(tables), dtype=np.uint32), [len(table) for table in tables])
+    return Regions(
+        target=target,
+        start=np.ascontiguousarray(rows[:, 0]),
+        end=np.ascontiguousarray(rows[:, 1]),
+        nr_accesses=rows[:, 2].astype(np.uint32),
+        age=rows[:, 3].astype(np.uint32),
+    )
+
+
+def _read_scheme(folder: Path) -> np.ndarray[tuple[int, int], np.dtype[np.uint64]]:
+    """Read one scheme's regions, shape (regions, 4); before 6.14 their numbers have gaps and no order."""
+    numbers = sorted(int(entry.name) for entry in folder.iterdir() if entry.name.isdigit())
+    rows = [[int(read_value(folder / str(number) / column)) for column in COLUMNS] for number in numbers]
+    table = np.asarray(rows, np.uint64).reshape(len(rows), len(COLUMNS))
+    table = table[np.argsort(table[:, 0], kind="stable")]
+    total = int(read_value(folder / "total_bytes"))
+    if int((table[:, 1] - table[:, 0]).sum()) != total:
+        raise Incomplete(f"the regions in {folder} do not add up to its total_bytes, {total}")
+    return table

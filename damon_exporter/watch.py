@@ -1,0 +1,103 @@
+"""One monitor as the sampler sees it: its series, its live intervals, what it has cost, when it last reported."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from damon_exporter.analysis.snapshot import Intervals, Regions, Snapshot
+from damon_exporter.config import Export
+from damon_exporter.kernel import procfs
+from damon_exporter.live_intervals import LiveIntervals
+from damon_exporter.roster import Watched
+from damon_exporter.series import MonitorSeries
+from damon_exporter.state import MonitorState
+
+PATIENCE = 3
+"""How many aggregation intervals, or publications, a kdamond may be silent before something is wrong."""
+
+
+class Watch:
+    """Outlives restarts of its kdamond, so that counters go on."""
+
+    def __init__(self, export: Export, kdamond: Watched, source: str, now: float) -> None:
+        self._publish = export.publish
+        with_heatmap = kdamond.operations == "paddr" or export.heatmap.processes
+        self._series = MonitorSeries(export, with_heatmap)
+        self._source = source
+        self._intervals = LiveIntervals()
+        self._kdamond = kdamond
+        self._silent_since = now
+        self._cpu_seconds = 0.0
+        self._cpu_reading: float | None = None
+
+    def follow(self, kdamond: Watched, now: float) -> None:
+        """Go on with what the supervisor knows by now, perhaps another kdamond than before."""
+        if kdamond.pid != self._kdamond.pid:
+            self._intervals = LiveIntervals()
+            self._silent_since = now
+            self._cpu_reading = None
+        self._kdamond = kdamond
+
+    @property
+    def pid(self) -> int:
+        """The kdamond's pid, 0 while it is not known."""
+        return self._kdamond.pid
+
+    def with_known_pid(self, kdamond: Watched) -> Watched:
+        """Return what the supervisor knows with the pid that we know."""
+        return replace(kdamond, pid=self._kdamond.pid)
+
+    def announce_intervals(self, sample_us: int) -> None:
+        """The kernel has tuned the intervals."""
+        self._intervals.announce(sample_us)
+
+    def take(self, end_ns: int, regions: Regions) -> None:
+        """Take in the regions of one aggregation."""
+        self.observe(self._intervals.stamp(self._kdamond, end_ns, regions))
+
+    def observe(self, snapshot: Snapshot) -> None:
+        """Take in a snapshot whose intervals are known."""
+        names, group = self._kdamond.grouping(snapshot.regions.target)
+        self._series.observe(snapshot, names, group)
+        self._silent_since = snapshot.end_ns / 1e9
+
+    def count_cpu(self, path: Path) -> None:
+        """Add what the kdamond has used since the last look."""
+        kdamond = procfs.process(path, self._kdamond.pid) if self._kdamond.pid else None
+        if kdamond is None:
+            return
+        if self._cpu_reading is not None:
+            self._cpu_seconds += max(kdamond.cpu_seconds - self._cpu_reading, 0.0)
+        elif self._kdamond.owner == "exporter":
+            self._cpu_seconds += kdamond.cpu_seconds  # it has worked for us from its first moment
+        self._cpu_reading = kdamond.cpu_seconds
+
+    def overdue(self, now: float) -> bool:
+        """Has the kdamond been silent for longer than it may?"""
+        intervals = self._latest_intervals()
+        aggregation = intervals.aggregation_us / 1e6 if intervals else 0.0
+        patience = PATIENCE * max(aggregation, self._publish)
+        return self._kdamond.reporting and now - self._silent_since > patience
+
+    def state(self, now: float, wall_clock_offset: float) -> MonitorState:
+        """Return what to publish at ``now`` (CLOCK_MONOTONIC, s)."""
+        kdamond = self._kdamond
+        late = self.overdue(now)
+        targets = self._series.targets(int(now * 1e9), wall_clock_offset)
+        return MonitorState(
+            name=kdamond.name,
+            operations=kdamond.operations,
+            source=self._source,
+            owner=kdamond.owner,
+            up=not late,
+            reason=f"its kdamond has reported nothing for {now - self._silent_since:.0f} s" if late else "",
+            restarts=kdamond.restarts,
+            targets=targets,
+            intervals=self._latest_intervals(),
+            cpu_seconds=self._cpu_seconds if self._cpu_reading is not None else None,
+            nr_targets=len(targets),
+            last_snapshot_age_seconds=now - self._silent_since,
+        )
+
+    def _latest_intervals(self) -> Intervals | None:
+        latest = self._series.latest
+        return (latest.intervals if latest else None) or self._kdamond.intervals

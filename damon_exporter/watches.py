@@ -1,0 +1,94 @@
+"""All monitors that are being watched, each known by name, and the kdamonds that nobody has named yet."""
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from damon_exporter.analysis.snapshot import Snapshot
+from damon_exporter.config import Export
+from damon_exporter.feeds import Report
+from damon_exporter.roster import Roster, Watched
+from damon_exporter.sources.tracepoint import Aggregation
+from damon_exporter.state import MonitorState
+from damon_exporter.watch import Watch
+
+LONGEST_ANONYMITY = 15.0
+"""How long (s) reports of a kdamond are kept until the supervisor finds out whose it is."""
+
+MOST_HELD_REPORTS = 512
+
+
+@dataclass(slots=True)
+class _Anonymous:
+    """What a kdamond has reported before anybody knew whose it is."""
+
+    heard_at: float
+    reports: deque[Report] = field(default_factory=lambda: deque(maxlen=MOST_HELD_REPORTS))
+
+
+class Watches:
+    """Gives each report to the monitor that it belongs to; no report is lost while the owner is looked up."""
+
+    def __init__(self, export: Export, source: str) -> None:
+        self._export = export
+        self._source = source
+        self._watches: dict[str, Watch] = {}
+        self._by_pid: dict[int, Watch] = {}
+        self._anonymous: dict[int, _Anonymous] = {}
+        self.unidentified = 0
+
+    def follow(self, roster: Roster, now: float) -> None:
+        """Take over what the supervisor knows by now."""
+        known = {kdamond.name: kdamond for kdamond in roster.watched}
+        for pid, waiting in list(self._anonymous.items()):
+            if kdamond := roster.identify(pid, waiting.heard_at):
+                known[kdamond.name] = kdamond
+            elif now - waiting.heard_at > LONGEST_ANONYMITY:
+                self.unidentified += 1
+                del self._anonymous[pid]
+        self._watches = {name: self._watch(self._with_pid(kdamond), now) for name, kdamond in known.items()}
+        self._by_pid = {watch.pid: watch for watch in self._watches.values() if watch.pid}
+        for pid in self._by_pid.keys() & self._anonymous.keys():
+            for report in self._anonymous.pop(pid).reports:
+                self._deliver(self._by_pid[pid], report)
+
+    def hear(self, reports: Iterable[Report], now: float) -> bool:
+        """Deliver reports; True if one came from a kdamond that nobody knows yet."""
+        strange = False
+        for report in reports:
+            if watch := self._by_pid.get(report.kdamond):
+                self._deliver(watch, report)
+            else:
+                strange = True
+                self._anonymous.setdefault(report.kdamond, _Anonymous(now)).reports.append(report)
+        return strange
+
+    def states(self, procfs: Path, now: float, wall_clock_offset: float) -> tuple[MonitorState, ...]:
+        """Return every monitor's state at ``now`` (CLOCK_MONOTONIC, s)."""
+        for watch in self._watches.values():
+            watch.count_cpu(procfs)
+        return tuple(watch.state(now, wall_clock_offset) for watch in self._watches.values())
+
+    def _watch(self, kdamond: Watched, now: float) -> Watch:
+        watch = self._watches.get(kdamond.name)
+        if watch is None:
+            return Watch(self._export, kdamond, self._source, now)
+        watch.follow(kdamond, now)
+        return watch
+
+    def _with_pid(self, kdamond: Watched) -> Watched:
+        """Keep the pid that a nameless module was found to have."""
+        watch = self._watches.get(kdamond.name)
+        if kdamond.pid == 0 and watch is not None:
+            return watch.with_known_pid(kdamond)
+        return kdamond
+
+    @staticmethod
+    def _deliver(watch: Watch, report: Report) -> None:
+        if isinstance(report, Aggregation):
+            watch.take(report.end_ns, report.regions)
+        elif isinstance(report, Snapshot):
+            watch.observe(report)
+        else:
+            watch.announce_intervals(report.sample_us)

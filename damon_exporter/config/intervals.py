@@ -1,0 +1,138 @@
+"""The intervals of a monitor: fixed, or left to DAMON's auto-tuning."""
+
+from dataclasses import dataclass
+from typing import Annotated, Self
+
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+
+from damon_exporter.config.fields import BASIS_POINTS, Count, Section, as_written, microseconds
+from damon_exporter.units import format_duration
+
+# A writer of commands sleeps unkillably until the aggregation ends, ...
+LONGEST_AGGREGATION_US = 30_000_000
+# ... and reading regions through sysfs needs a command for each snapshot.
+LONGEST_SYSFS_AGGREGATION_US = 20_000_000
+
+# DAMON_STAT and damo start tuning from 5 ms and 100 ms; the kernel keeps their ratio while it tunes.
+START_SAMPLE_US = 5_000
+SAMPLES_PER_AGGREGATION = 20
+
+
+@dataclass(frozen=True, slots=True)
+class FixedIntervals:
+    """Intervals that stay as they are, in microseconds."""
+
+    sample_us: int
+    aggregation_us: int
+    update_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class AutotunedIntervals:
+    """A goal for the kernel's auto-tuning: ``access_ratio_bp`` in 1/10000, intervals in microseconds."""
+
+    access_ratio_bp: int
+    aggregations: int
+    min_sample_us: int
+    max_sample_us: int
+    update_us: int
+
+    @property
+    def fallback(self) -> FixedIntervals:
+        """What stands in where the kernel cannot tune (before 6.15); also where tuning can start from."""
+        sample_us = min(max(START_SAMPLE_US, self.min_sample_us), self.max_sample_us)
+        return FixedIntervals(sample_us, sample_us * SAMPLES_PER_AGGREGATION, self.update_us)
+
+
+class Autotune(Section):
+    """What DAMON tunes the intervals towards (``intervals_goal``)."""
+
+    access_ratio: Annotated[int, BASIS_POINTS] = Field(
+        default=as_written("4%"),
+        description="How much of the possible access events should be seen; steps of 0.01%.",
+    )
+    aggregations: Count = Field(
+        default=3, ge=1, le=1000, description="How many aggregations are looked at before each step."
+    )
+    min_sample: Annotated[int, microseconds("1us", "30s")] = Field(
+        default=as_written("5ms"), description="The shortest sampling interval."
+    )
+    max_sample: Annotated[int, microseconds("1us", "30s")] = Field(
+        default=as_written("250ms"),
+        description="The longest sampling interval; the aggregation interval is 20 times as long.",
+    )
+
+    @field_validator("max_sample")
+    @classmethod
+    def _fits(cls, max_sample: int, info: ValidationInfo) -> int:
+        min_sample = info.data.get("min_sample", 0)
+        if max_sample < min_sample:
+            raise ValueError(f"shorter than min_sample, {format_duration(min_sample)}; exchange the two")
+        longest = _longest_aggregation(info) // SAMPLES_PER_AGGREGATION
+        if max_sample > longest:
+            raise ValueError(
+                f"{format_duration(max_sample)} is too long: aggregations would take "
+                f"{SAMPLES_PER_AGGREGATION} times as long; the most is {format_duration(longest)}"
+            )
+        return max_sample
+
+
+class Intervals(Section):
+    """Either ``autotune`` or fixed intervals, as the file writes them."""
+
+    sample: Annotated[int, microseconds("1us", "30s")] = Field(
+        default=as_written("5ms"), description="How often DAMON checks one page of each region."
+    )
+    aggregation: Annotated[int, microseconds("1us", "30s")] = Field(
+        default=as_written("100ms"),
+        description="How long checks are summed up before they make a snapshot; "
+        "at most 30s, and 20s with kernel.source sysfs.",
+    )
+    update: Annotated[int, microseconds("1ms", "1h")] = Field(
+        default=as_written("1s"), description="How often DAMON looks for new mappings and targets (vaddr)."
+    )
+    autotune: Autotune | None = Field(
+        default=None, description="Let DAMON choose sample and aggregation; the default if neither is given."
+    )
+
+    @field_validator("aggregation")
+    @classmethod
+    def _fits(cls, aggregation: int, info: ValidationInfo) -> int:
+        sample = info.data.get("sample", 0)
+        if aggregation < sample:
+            raise ValueError(
+                f"{format_duration(aggregation)} is shorter than sample, {format_duration(sample)}; "
+                "lengthen the one or shorten the other"
+            )
+        longest = _longest_aggregation(info)
+        if aggregation > longest:
+            raise ValueError(
+                f"{format_duration(aggregation)} is too long with kernel.source sysfs; "
+                f"the most is {format_duration(longest)}"
+            )
+        return aggregation
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        if self.autotune and self._is_fixed:
+            raise ValueError("autotune chooses sample and aggregation; leave out either it or them")
+        return self
+
+    @property
+    def _is_fixed(self) -> bool:
+        return not self.model_fields_set.isdisjoint({"sample", "aggregation"})
+
+    def chosen(self) -> FixedIntervals | AutotunedIntervals:
+        """The intervals as the rest of the program takes them."""
+        if self._is_fixed:
+            return FixedIntervals(self.sample, self.aggregation, self.update)
+        goal = self.autotune or Autotune()
+        return AutotunedIntervals(
+            goal.access_ratio, goal.aggregations, goal.min_sample, goal.max_sample, self.update
+        )
+
+
+def _longest_aggregation(info: ValidationInfo) -> int:
+    """Loading tells the bound in the context, because it hangs on a key elsewhere in the file."""
+    longest: int = (info.context or {}).get("longest_aggregation_us", LONGEST_AGGREGATION_US)
+    return longest

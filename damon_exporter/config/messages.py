@@ -1,0 +1,104 @@
+"""What is wrong with a configuration, one line per problem: path, cause, cure."""
+
+import re
+from collections.abc import Sequence
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from damon_exporter.config.json_schema import keys_at
+from damon_exporter.units import shown
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+# Keys of the documented configuration whose function this version does not have.
+UNAVAILABLE = frozenset(
+    {
+        "attribution",
+        "export.max_series",
+        "kernel.allow_actions",
+        "kubernetes",
+        "monitors[].processes.match[].cgroup",
+        "monitors[].processes.match[].cmdline",
+        "monitors[].processes.match[].pod",
+        "monitors[].schemes",
+        "monitors_from",
+        "otlp",
+    }
+)
+
+# By pydantic's names of what went wrong; the fields are those of its context, and the value that was given.
+_TEXTS = {
+    "missing": "missing; it has no default, so write it",
+    "model_type": "takes keys with values, not {given}",
+    "dict_type": "takes keys with values, not {given}",
+    "tuple_type": "takes a list such as [a, b], not {given}",
+    "frozen_set_type": "takes a list such as [a, b], not {given}",
+    "bool_type": "takes true or false, not {given}",
+    "int_type": "takes a whole number, not {given}",
+    "string_type": "takes text, not {given}; put it in quotes",
+    "greater_than_equal": "{given} is too small; the least is {ge}",
+    "less_than_equal": "{given} is too large; the most is {le}",
+    "too_short": "is empty; give at least {min_length}, or leave the key out",
+    "too_long": "has more than {max_length} entries; that is the most",
+}
+
+
+class ConfigError(ValueError):
+    """The configuration cannot be used; ``problems`` are lines for people, each with its cure."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = list(problems)
+
+
+def problems(error: ValidationError) -> list[str]:
+    """One line for each thing that pydantic found."""
+    found = error.errors(include_url=False)
+    return [f"{path(detail['loc'])}: {_cause(detail)}" for detail in found if not _is_consequence(detail)]
+
+
+def path(location: Sequence[int | str]) -> str:
+    """A place in the file as people write it: ``monitors[0].regions.min``."""
+    steps = (f"[{step}]" if isinstance(step, int) else f".{_word(step)}" for step in location)
+    return "".join(steps).removeprefix(".")
+
+
+def _word(key: str) -> str:
+    return key if re.fullmatch(r"[!-~]{1,40}", key) else shown(key)
+
+
+def _is_consequence(error: "ErrorDetails") -> bool:
+    """Pydantic calls a list too short also when it left out entries because they are wrong."""
+    return error["type"] == "too_short" and len(error["input"]) >= error["ctx"]["min_length"]
+
+
+def _cause(error: "ErrorDetails") -> str:
+    kind, context = error["type"], error.get("ctx", {})
+    if kind == "extra_forbidden":
+        return _unknown_key(error["loc"])
+    if kind == "literal_error":
+        return _unknown_word(error["input"], context["expected"])
+    if kind == "value_error":
+        return str(context["error"])
+    text = _TEXTS.get(kind, "{given} cannot stand here")
+    return text.format(given=shown(error["input"]), **context)
+
+
+def _unknown_key(location: Sequence[int | str]) -> str:
+    *parents, key = location
+    if re.sub(r"\[[0-9]+\]", "[]", path(location)) in UNAVAILABLE:
+        return "not available in this version"
+    return f"unknown key; {_nearest(str(key), keys_at(parents), 'known here')}"
+
+
+def _unknown_word(given: object, expected: str) -> str:
+    words = re.findall(r"'([^']+)'", expected)
+    return f"{shown(given)} is not known; {_nearest(str(given), words, 'choose one of')}"
+
+
+def _nearest(word: str, known: Sequence[str], otherwise: str) -> str:
+    near = get_close_matches(word, known, n=1)
+    return f"did you mean {near[0]}?" if near else f"{otherwise}: {', '.join(known)}"

@@ -1,0 +1,327 @@
+import os
+import re
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+
+from damon_exporter import config
+from damon_exporter.config import AutotunedIntervals, Config, ConfigError, FixedIntervals, load, schema
+from damon_exporter.config.loading import check
+from damon_exporter.config.reading import LARGEST_FILE, parse, read
+
+FIXTURES = Path(__file__).parent / "fixtures/config"
+PAGE = Path(__file__).parent.parent / "docs/configuration.md"
+
+GOOD = sorted(FIXTURES.glob("*.good.yml"))
+BAD = sorted(FIXTURES.glob("*.bad.yml"))
+BLOCKS = re.findall(r"^```yaml\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+
+
+def name(path: Path) -> str:
+    return path.name.partition(".")[0]
+
+
+def problems_of(text: str) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        check(parse(text))
+    return caught.value.problems
+
+
+def is_refused_in_foreign_words(keys: Callable[[], dict[str, object]]) -> bool:
+    """Whether a refusal is empty, pydantic's own, or our text for what we did not foresee."""
+    try:
+        check(keys())
+    except ConfigError as error:
+        return not error.problems or bool(re.search(r"Input should|\[type=|cannot stand here", str(error)))
+    return False
+
+
+@pytest.mark.parametrize("path", GOOD, ids=name)
+def test_a_good_file_is_loaded(path: Path) -> None:
+    assert isinstance(load(path), Config)
+
+
+@pytest.mark.parametrize("path", BAD, ids=name)
+def test_a_bad_file_is_refused_with_every_problem_that_it_states(path: Path) -> None:
+    stated = [line[2:] for line in path.read_text().splitlines() if line.startswith("# ")]
+
+    with pytest.raises(ConfigError) as caught:
+        load(path)
+
+    assert caught.value.problems == stated
+    assert str(caught.value) == "\n".join(stated)
+
+
+def test_without_a_file_the_node_is_monitored_with_tuned_intervals() -> None:
+    (monitor,) = load(None).monitors
+
+    assert (monitor.name, monitor.operations) == ("node", "paddr")
+    assert monitor.intervals == AutotunedIntervals(
+        access_ratio_bp=400, aggregations=3, min_sample_us=5_000, max_sample_us=250_000, update_us=1_000_000
+    )
+
+
+def test_a_file_that_says_nothing_is_no_file() -> None:
+    assert load(FIXTURES / "empty.good.yml") == load(None) == Config()
+
+
+def test_a_key_without_value_counts_as_left_out() -> None:
+    assert load(FIXTURES / "headings-without-content.good.yml") == load(None)
+
+
+def test_every_value_arrives_in_the_unit_that_its_user_needs() -> None:
+    loaded = load(FIXTURES / "everything.good.yml")
+    node, databases, bench, buffer = loaded.monitors
+
+    assert loaded.kernel.takeover == {"damon_stat", "idle_sysfs"}
+    assert loaded.kernel.settle == 60.0
+    assert node.ranges == ((4 << 30, 8 << 30), (12 << 30, 16 << 30))
+    assert (node.regions.min, node.regions.max) == (10, 1000)
+    assert databases.intervals == FixedIntervals(5_000, 100_000, 1_000_000)
+    assert databases.processes is not None
+    assert [(entry.comm, entry.pid) for entry in databases.processes.match] == [
+        ("postgres", None),
+        (None, 4711),
+        ("redis-server", 4712),
+    ]
+    assert databases.processes.min_rss == 16 << 20
+    assert databases.processes.refresh == 5.0
+    assert bench.command == ("./masim", "configs/stairs.cfg")
+    assert buffer.operations == "fvaddr"
+    assert loaded.export.publish == 0.5
+    assert loaded.export.bands == (("idle", 0.0), ("some", 0.5), ("all", 1.0))
+    assert loaded.export.idle_age == (1.0, 60.0, 3600.0)
+    assert loaded.export.working_set.window == 3600.0
+    assert loaded.export.working_set.percentiles == (50, 100)
+    assert (loaded.export.heatmap.bins, loaded.export.heatmap.processes) == (0, True)
+
+
+def test_an_empty_list_of_monitors_only_observes() -> None:
+    assert load(FIXTURES / "observe-only.good.yml").monitors == ()
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("{sample: 10ms}", FixedIntervals(10_000, 100_000, 1_000_000)),
+        ("{aggregation: 1s}", FixedIntervals(5_000, 1_000_000, 1_000_000)),
+        ("{update: 5s}", AutotunedIntervals(400, 3, 5_000, 250_000, 5_000_000)),
+        ("{autotune: {access_ratio: 0.01%}}", AutotunedIntervals(1, 3, 5_000, 250_000, 1_000_000)),
+    ],
+)
+def test_intervals_are_tuned_unless_one_is_fixed(written: str, expected: object) -> None:
+    (monitor,) = check(parse(f"monitors: [{{name: a, operations: paddr, intervals: {written}}}]")).monitors
+
+    assert monitor.intervals == expected
+
+
+@pytest.mark.parametrize(
+    ("bounds", "fixed"),
+    [
+        ((5_000, 250_000), FixedIntervals(5_000, 100_000, 1_000_000)),
+        ((10_000, 250_000), FixedIntervals(10_000, 200_000, 1_000_000)),
+        ((1_000, 2_000), FixedIntervals(2_000, 40_000, 1_000_000)),
+    ],
+)
+def test_where_the_kernel_cannot_tune_the_intervals_lie_within_the_same_bounds(
+    bounds: tuple[int, int], fixed: FixedIntervals
+) -> None:
+    assert AutotunedIntervals(400, 3, *bounds, 1_000_000).fallback == fixed
+
+
+def test_a_configuration_cannot_be_changed() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        load(None).kernel.settle = 1.0  # type: ignore[misc]  # what the test is about
+
+
+def test_a_problem_in_one_part_does_not_hide_those_of_others() -> None:
+    assert problems_of(
+        "{kernel: {source: sysfs}, monitors: [{name: a, intervals: {aggregation: 25s}}], x: 1}"
+    ) == [
+        "monitors[0].operations: missing; it has no default, so write it",
+        "monitors[0].intervals.aggregation: 25s is too long with kernel.source sysfs; the most is 20s",
+        "x: unknown key; known here: kernel, monitors, export",
+    ]
+
+
+def test_a_missing_file_is_refused_with_its_path(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"damon\.yml: cannot be read: No such file or directory; check"):
+        load(tmp_path / "damon.yml")
+
+
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
+        load(tmp_path)
+
+
+def test_a_file_that_cannot_be_opened_is_refused(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind(os.fspath(tmp_path / "socket"))
+
+    with pytest.raises(ConfigError, match="cannot be read: No such device or address"):
+        load(tmp_path / "socket")
+
+
+def test_text_that_is_not_utf_8_is_refused_with_the_position(tmp_path: Path) -> None:
+    path = tmp_path / "latin1.yml"
+    path.write_bytes("# naïve".encode("latin-1"))
+
+    with pytest.raises(ConfigError, match="not UTF-8 at byte 4; save it as UTF-8"):
+        load(path)
+
+
+def test_characters_that_yaml_forbids_are_refused() -> None:
+    assert problems_of("kernel: \x01") == [
+        "not YAML: unacceptable character #x0001: special characters are not allowed; remove what is there"
+    ]
+
+
+def test_an_overlong_file_is_not_parsed(tmp_path: Path) -> None:
+    path = tmp_path / "long.yml"
+    path.write_bytes(b"#" * (LARGEST_FILE + 1))
+
+    with pytest.raises(ConfigError, match="larger than 256KiB; is this the right file"):
+        load(path)
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_key(tmp_path: Path) -> None:
+    path = tmp_path / "windows.yml"
+    path.write_bytes(b"\xef\xbb\xbfmonitors: []\r\n")
+
+    assert load(path).monitors == ()
+
+
+@pytest.mark.parametrize(
+    ("word", "value"),
+    [
+        ("no", "no"),
+        ("010", "010"),
+        ("1:30", "1:30"),
+        ("2026-01-32", "2026-01-32"),
+        ("0x_", "0x_"),
+        ("'5'", "5"),
+        ("5", 5),
+        ("-5", -5),
+        ("0x10", 16),
+        ("0.25", 0.25),
+        (".5e1", 5.0),
+        ("True", True),
+        ("9" * 31, "9" * 31),
+    ],
+)
+def test_words_mean_what_they_mean_in_yaml_1_2(word: str, value: object) -> None:
+    assert parse(f"key: {word}") == {"key": value}
+
+
+WORDS = st.sampled_from(
+    [*re.findall(r"[a-z_0-9]+|[^\sa-z_0-9]", PAGE.read_text()), "\n", "\n  ", "&a", "*a", "!t"]
+)
+
+
+@given(st.lists(WORDS).map(" ".join) | st.text())
+def test_any_text_is_a_configuration_or_refused_in_our_own_words(text: str) -> None:
+    assert not is_refused_in_foreign_words(lambda: parse(text))
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.just("5s"),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+def places(value: object) -> Iterator[tuple[Any, Any]]:
+    """Every mapping or list in a value with each of its keys or indexes."""
+    inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, below in inside:
+        yield value, key
+        yield from places(below)
+
+
+@given(st.data())
+def test_any_value_in_any_place_is_taken_or_refused_in_our_own_words(data: st.DataObject) -> None:
+    keys = read(FIXTURES / "everything.good.yml")
+    parent, key = data.draw(st.sampled_from(list(places(keys))))
+    parent[key] = data.draw(VALUES)
+
+    assert not is_refused_in_foreign_words(lambda: keys)
+
+
+def test_the_schema_is_a_json_schema() -> None:
+    Draft202012Validator.check_schema(schema())
+
+
+@pytest.mark.parametrize("path", GOOD, ids=name)
+def test_an_editor_finds_nothing_wrong_with_a_good_file(path: Path) -> None:
+    assert [error.message for error in Draft202012Validator(schema()).iter_errors(read(path))] == []
+
+
+@pytest.mark.parametrize(
+    "fault", ["misspelt-key", "later-versions", "wrong-kinds", "wrong-words", "wrong-units"]
+)
+def test_an_editor_finds_what_needs_no_knowledge_of_other_keys(fault: str) -> None:
+    assert not Draft202012Validator(schema()).is_valid(read(FIXTURES / f"{fault}.bad.yml"))
+
+
+def keys_of(part: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every key below a part of the schema that is not itself a section, and what the schema says of it."""
+    for choice in part.get("anyOf", ()):
+        yield from keys_of(choice, path)
+    if "$ref" in part:
+        yield from keys_of(schema()["$defs"][part["$ref"].rpartition("/")[2]], path)
+    if part.get("type") == "array":
+        yield from keys_of(part["items"], f"{path}[]")
+    for key, below in part.get("properties", {}).items():
+        here = f"{path}.{key}".removeprefix(".")
+        inside = list(keys_of(below, here))
+        if not inside or below.get("type") == "array":
+            yield here, below
+        yield from inside
+
+
+DOCUMENTED = re.findall(r"^\| `([a-z_.\[\]]+)` \| (.*?) \|", PAGE.read_text(), re.MULTILINE)
+
+
+def test_the_page_lists_every_key_in_the_order_of_the_schema() -> None:
+    assert [key for key, _ in DOCUMENTED] == [key for key, _ in keys_of(schema())]
+
+
+@pytest.mark.parametrize(("key", "stated"), DOCUMENTED)
+def test_the_page_states_the_default_of_each_key(key: str, stated: str) -> None:
+    default = dict(keys_of(schema()))[key].get("default")
+
+    assert parse(f"default: {stated.strip('`')}").get("default") == (
+        default if default is not None else "none"
+    )
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_every_example_of_the_page_is_a_configuration(block: str) -> None:
+    assert check(parse(block)).monitors
+
+
+def test_the_page_has_examples() -> None:
+    assert len(BLOCKS) >= 4
+
+
+def test_every_problem_that_the_page_shows_is_told_like_that() -> None:
+    (shown,) = re.findall(r"^```text\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    text = """
+        kernel: {settle: 30}
+        monitors: [{name: a, operations: paddr, intervals: {agregation: 1s}, regions: {min: 100, max: 10}}]
+    """
+
+    assert sorted(problems_of(text)) == sorted(shown.splitlines())
+
+
+def test_the_package_offers_what_it_names_and_nothing_else() -> None:
+    public = {name for name in vars(config) if not name.startswith("_")}
+    modules = {path.stem for path in Path(str(config.__file__)).parent.glob("*.py")}
+
+    assert public - modules == set(config.__all__)

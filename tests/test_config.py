@@ -141,9 +141,7 @@ def test_a_configuration_cannot_be_changed() -> None:
 
 
 def test_a_problem_in_one_part_does_not_hide_those_of_others() -> None:
-    assert problems_of(
-        "{kernel: {source: sysfs}, monitors: [{name: a, intervals: {aggregation: 25s}}], x: 1}"
-    ) == [
+    assert problems_of("{kernel: {source: sysfs}, monitors: [{name: a, intervals: {aggregation: 25s}}], x: 1}") == [
         "monitors[0].operations: missing; it has no default, so write it",
         "monitors[0].intervals.aggregation: 25s is too long with kernel.source sysfs; the most is 20s",
         "x: unknown key; known here: kernel, monitors, export",
@@ -219,9 +217,7 @@ def test_words_mean_what_they_mean_in_yaml_1_2(word: str, value: object) -> None
     assert parse(f"key: {word}") == {"key": value}
 
 
-WORDS = st.sampled_from(
-    [*re.findall(r"[a-z_0-9]+|[^\sa-z_0-9]", PAGE.read_text()), "\n", "\n  ", "&a", "*a", "!t"]
-)
+WORDS = st.sampled_from([*re.findall(r"[a-z_0-9]+|[^\sa-z_0-9]", PAGE.read_text()), "\n", "\n  ", "&a", "*a", "!t"])
 
 
 @given(st.lists(WORDS).map(" ".join) | st.text())
@@ -262,9 +258,7 @@ def test_an_editor_finds_nothing_wrong_with_a_good_file(path: Path) -> None:
     assert [error.message for error in Draft202012Validator(schema()).iter_errors(read(path))] == []
 
 
-@pytest.mark.parametrize(
-    "fault", ["misspelt-key", "later-versions", "wrong-kinds", "wrong-words", "wrong-units"]
-)
+@pytest.mark.parametrize("fault", ["misspelt-key", "later-versions", "wrong-kinds", "wrong-words", "wrong-units"])
 def test_an_editor_finds_what_needs_no_knowledge_of_other_keys(fault: str) -> None:
     assert not Draft202012Validator(schema()).is_valid(read(FIXTURES / f"{fault}.bad.yml"))
 
@@ -296,9 +290,7 @@ def test_the_page_lists_every_key_in_the_order_of_the_schema() -> None:
 def test_the_page_states_the_default_of_each_key(key: str, stated: str) -> None:
     default = dict(keys_of(schema()))[key].get("default")
 
-    assert parse(f"default: {stated.strip('`')}").get("default") == (
-        default if default is not None else "none"
-    )
+    assert parse(f"default: {stated.strip('`')}").get("default") == (default if default is not None else "none")
 
 
 @pytest.mark.parametrize("block", BLOCKS)

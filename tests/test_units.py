@@ -29,9 +29,7 @@ def test_a_duration_is_a_number_with_a_unit(text: str, microseconds: int) -> Non
     assert parse_duration(text) == microseconds
 
 
-@pytest.mark.parametrize(
-    "text", ["", "s", "5", "5 ms", "-1s", "1m30s", "5MS", "5min", "1e3s", "5s\n", "٣s", None]
-)
+@pytest.mark.parametrize("text", ["", "s", "5", "5 ms", "-1s", "1m30s", "5MS", "5min", "1e3s", "5s\n", "٣s", None])
 def test_anything_else_is_no_duration(text: object) -> None:
     with pytest.raises(ValueError, match="is not a duration; write a number and one of us, ms, s, m, h, d"):
         parse_duration(text)
@@ -93,9 +91,7 @@ def test_a_size_that_the_kernel_cannot_hold_is_refused(written: object) -> None:
         parse_size(written)
 
 
-@pytest.mark.parametrize(
-    ("written", "address"), [("0x1000", 4096), ("0xFFFF", 65535), (4096, 4096), ("4GiB", 4 << 30)]
-)
+@pytest.mark.parametrize(("written", "address"), [("0x1000", 4096), ("0xFFFF", 65535), (4096, 4096), ("4GiB", 4 << 30)])
 def test_an_address_may_also_be_hexadecimal(written: object, address: int) -> None:
     assert parse_address(written) == address
 

@@ -65,9 +65,7 @@ class Written:
     def __get_pydantic_core_schema__(self, _source: object, _handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_plain_validator_function(self.parse)
 
-    def __get_pydantic_json_schema__(
-        self, _core: CoreSchema, _handler: GetJsonSchemaHandler
-    ) -> dict[str, Any]:
+    def __get_pydantic_json_schema__(self, _core: CoreSchema, _handler: GetJsonSchemaHandler) -> dict[str, Any]:
         return dict(self.schema)
 
 
@@ -150,9 +148,7 @@ def _comm(value: object) -> str:
     comm = _text(value, 4096)
     kept = comm.encode()[:COMM_BYTES].decode(errors="ignore")
     if kept != comm:
-        raise ValueError(
-            f"{shown(comm)} never matches: the kernel keeps {COMM_BYTES} bytes; write {shown(kept)}"
-        )
+        raise ValueError(f"{shown(comm)} never matches: the kernel keeps {COMM_BYTES} bytes; write {shown(kept)}")
     return comm
 
 
@@ -160,15 +156,11 @@ def _group_by(value: object) -> str:
     template = _text(value, 200)
     for word in re.findall(r"\{[^{}]*\}", template):
         if word in UNAVAILABLE_GROUP_WORDS:
-            raise ValueError(
-                f"{word} is not available in this version; there are {' and '.join(GROUP_WORDS)}"
-            )
+            raise ValueError(f"{word} is not available in this version; there are {' and '.join(GROUP_WORDS)}")
         if word not in GROUP_WORDS:
             raise ValueError(f"{word} is unknown; there are {' and '.join(GROUP_WORDS)}")
     if re.search(r"[{}]", re.sub(r"\{[^{}]*\}", "", template)):
-        raise ValueError(
-            f"{shown(template)} has a brace without its partner; write it as in {GROUP_WORDS[0]}"
-        )
+        raise ValueError(f"{shown(template)} has a brace without its partner; write it as in {GROUP_WORDS[0]}")
     return template
 
 

@@ -127,9 +127,7 @@ class Intervals(Section):
         if self._is_fixed:
             return FixedIntervals(self.sample, self.aggregation, self.update)
         goal = self.autotune or Autotune()
-        return AutotunedIntervals(
-            goal.access_ratio, goal.aggregations, goal.min_sample, goal.max_sample, self.update
-        )
+        return AutotunedIntervals(goal.access_ratio, goal.aggregations, goal.min_sample, goal.max_sample, self.update)
 
 
 def _longest_aggregation(info: ValidationInfo) -> int:

@@ -25,9 +25,7 @@ MOST_BANDS = 32
 class Kernel(Section):
     """What the exporter may do to the kernel."""
 
-    control: Literal["auto", "never"] = Field(
-        default="auto", description="May the exporter start kdamonds of its own?"
-    )
+    control: Literal["auto", "never"] = Field(default="auto", description="May the exporter start kdamonds of its own?")
     takeover: frozenset[Literal["damon_stat", "damon_reclaim", "damon_lru_sort", "idle_sysfs"]] = Field(
         default=as_written(()),
         description="What may make way for us: a module is stopped and started again afterwards; "
@@ -39,18 +37,14 @@ class Kernel(Section):
     on_exit: Literal["stop", "keep"] = Field(
         default="stop", description="Stop our kdamonds on exit, or keep them for the next start."
     )
-    source: Literal["auto", "tracepoint", "sysfs"] = Field(
-        default="auto", description="Where snapshots come from."
-    )
+    source: Literal["auto", "tracepoint", "sysfs"] = Field(default="auto", description="Where snapshots come from.")
 
     @field_validator("on_exit")
     @classmethod
     def _gives_modules_back(cls, on_exit: str, info: ValidationInfo) -> str:
         stopped = sorted(MODULES & info.data.get("takeover", frozenset()))
         if on_exit == "keep" and stopped:
-            raise ValueError(
-                f"keep leaves no room for {stopped[0]}, which takeover promises to start again; use stop"
-            )
+            raise ValueError(f"keep leaves no room for {stopped[0]}, which takeover promises to start again; use stop")
         return on_exit
 
 
@@ -60,17 +54,15 @@ class WorkingSet(Section):
     window: Annotated[float, seconds("1s", "1d")] = Field(
         default=as_written("5m"), description="Over how long the percentiles are taken."
     )
-    percentiles: Annotated[tuple[Annotated[Count, Field(ge=0, le=100)], ...], AfterValidator(ascending)] = (
-        Field(default=(0, 25, 50, 75, 90, 95, 99, 100), description="Which percentiles are exported.")
+    percentiles: Annotated[tuple[Annotated[Count, Field(ge=0, le=100)], ...], AfterValidator(ascending)] = Field(
+        default=(0, 25, 50, 75, 90, 95, 99, 100), description="Which percentiles are exported."
     )
 
 
 class Heatmap(Section):
     """Heat by address."""
 
-    bins: Count = Field(
-        default=80, ge=0, le=1000, description="Into how many bins memory is divided; 0 turns it off."
-    )
+    bins: Count = Field(default=80, ge=0, le=1000, description="Into how many bins memory is divided; 0 turns it off.")
     processes: Flag = Field(default=False, description="For processes too, not only for physical memory.")
 
 
@@ -78,9 +70,7 @@ def _bands(bounds: dict[str, float]) -> tuple[tuple[str, float], ...]:
     bands = tuple(bounds.items())
     for (lower, before), (name, bound) in pairwise(bands):
         if bound <= before:
-            raise ValueError(
-                f"{name} ends at {bound:.4g}, not above {lower} with {before:.4g}; sort by bound"
-            )
+            raise ValueError(f"{name} ends at {bound:.4g}, not above {lower} with {before:.4g}; sort by bound")
     if not bands or bands[-1][1] != 1:
         raise ValueError("the last band must end at 100%; add one, so that the bands cover everything")
     return bands
@@ -102,19 +92,15 @@ class Export(Section):
         default=as_written({"idle": "0%", "cold": "25%", "warm": "75%", "hot": "100%"}),
         description="Bands of access ratio by their upper bounds, inclusive; the last is 100%.",
     )
-    idle_age: Annotated[tuple[Annotated[float, seconds("1ms", "365d")], ...], AfterValidator(ascending)] = (
-        Field(
-            default=as_written(("1s", "5s", "15s", "30s", "1m", "2m", "5m", "10m", "30m", "1h", "3h")),
-            min_length=1,
-            max_length=64,
-            description="Upper bounds of the idle age histogram.",
-        )
+    idle_age: Annotated[tuple[Annotated[float, seconds("1ms", "365d")], ...], AfterValidator(ascending)] = Field(
+        default=as_written(("1s", "5s", "15s", "30s", "1m", "2m", "5m", "10m", "30m", "1h", "3h")),
+        min_length=1,
+        max_length=64,
+        description="Upper bounds of the idle age histogram.",
     )
     working_set: WorkingSet = Field(default_factory=WorkingSet)
     heatmap: Heatmap = Field(default_factory=Heatmap)
-    addresses: Flag = Field(
-        default=False, description="Export addresses; they give away the layout of address spaces."
-    )
+    addresses: Flag = Field(default=False, description="Export addresses; they give away the layout of address spaces.")
 
 
 class Config(Section):

@@ -61,9 +61,7 @@ class Regions(Section):
     """Bounds on how many regions DAMON divides the memory of one monitor into."""
 
     min: Count = Field(default=10, ge=3, le=100_000, description="The least number of regions.")
-    max: Count = Field(
-        default=1000, ge=3, le=100_000, description="The most; regions cost time in every sample."
-    )
+    max: Count = Field(default=1000, ge=3, le=100_000, description="The most; regions cost time in every sample.")
 
     @field_validator("max")
     @classmethod
@@ -123,9 +121,7 @@ class Monitor(Section):
         if operations == "paddr" and processes:
             raise ValueError("paddr watches physical memory, whoever uses it; use vaddr for processes")
         if operations == "fvaddr" and not (processes and all(entry.pid for entry in processes.match)):
-            raise ValueError(
-                "fvaddr needs match entries with pid: addresses mean something in one process only"
-            )
+            raise ValueError("fvaddr needs match entries with pid: addresses mean something in one process only")
         return processes
 
     @field_validator("command")

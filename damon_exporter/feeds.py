@@ -22,6 +22,9 @@ log = logging.getLogger(__name__)
 
 Report = Aggregation | IntervalsTuned | Snapshot
 
+INSTANCE = "damon_exporter"
+"""The name of our trace instance."""
+
 RETRY_SECONDS = 5.0
 LEAST_EVENTS_PER_SECOND = 10_000
 """1000 regions every 100 ms: what DAMON_STAT, and any other kdamond with default settings, can print at most."""
@@ -58,11 +61,11 @@ class TraceFeed:
 
     name = "tracepoint"
 
-    def __init__(self, paths: KernelPaths, events_per_second: float) -> None:
+    def __init__(self, paths: KernelPaths, events_per_second: float, instance: str) -> None:
         self.incomplete = 0
         self.errors: Counter[str] = Counter()
         self.trace = TraceState()
-        self._ring = TraceRing(paths.tracefs, max_events_per_second=events_per_second)
+        self._ring = TraceRing(paths.tracefs, name=instance, max_events_per_second=events_per_second)
         self._framer = Framer()
         self._problem = ""
         self._next_try = 0.0
@@ -178,14 +181,16 @@ class SysfsFeed:
         return None
 
 
-def open_feed(config: Config, paths: KernelPaths, writer: Callable[[], CommandWriter | None]) -> Feed:
+def open_feed(
+    config: Config, paths: KernelPaths, writer: Callable[[], CommandWriter | None], instance: str = INSTANCE
+) -> Feed:
     """Open the source that the configuration asks for; raises `KernelError` if it insists on the tracepoint."""
     wanted = config.kernel.source
     period = max(config.export.publish, 0.1)
     if wanted == "sysfs":
         return SysfsFeed(paths, writer, period, "regions are sampled from sysfs (kernel.source: sysfs)")
     try:
-        return TraceFeed(paths, events_per_second(config))
+        return TraceFeed(paths, events_per_second(config), instance)
     except KernelError as problem:
         if wanted == "tracepoint":
             raise

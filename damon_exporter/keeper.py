@@ -61,6 +61,11 @@ class Keeper:
             return self._command is None or self._command.poll() is None
         return bool(planning.matching_processes(self.monitor, self._paths.procfs))
 
+    @property
+    def command_ended(self) -> bool:
+        """Has the command that we started ended?"""
+        return self._command is not None and self._command.poll() is not None
+
     def adopt(self, claim: Claim, slot: Slot, abilities: Abilities) -> None:
         """Keep a kdamond that an earlier run left if it is just as we want it; stop it otherwise."""
         if not slot.running():

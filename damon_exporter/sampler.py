@@ -12,6 +12,7 @@ from damon_exporter.kernel.paths import KernelPaths
 from damon_exporter.published import Published
 from damon_exporter.roster import Roster, Waiting
 from damon_exporter.state import MonitorState, NodeState
+from damon_exporter.supervisor import Supervisor
 from damon_exporter.watches import Watches
 
 log = logging.getLogger(__name__)
@@ -25,23 +26,22 @@ class Sampler:
         config: Config,
         paths: KernelPaths,
         feed: Feed,
-        roster: Callable[[], Roster],
-        heard_of_stranger: Callable[[], None],
+        supervisor: Supervisor,
+        published: Published,
         on_failure: Callable[[], None],
     ) -> None:
         self._publish_every = config.export.publish
         self._controlling = config.kernel.control == "auto"
         self._paths = paths
         self._feed = feed
-        self._roster = roster
-        self._heard_of_stranger = heard_of_stranger
+        self._supervisor = supervisor
+        self._published = published
         self._on_failure = on_failure
         self._watches = Watches(config.export, feed.name)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sampler")
         self._started = time.time()
         self._release = procfs.kernel_release(paths.procfs)
-        self.published = Published(NodeState(True, ("starting",), config_loaded_timestamp=self._started))
 
     def start(self) -> None:
         """Begin to read and to publish."""
@@ -67,12 +67,12 @@ class Sampler:
                 self._on_failure()  # frozen numbers would be a lie: end, and be started again
 
     def _take_in(self, now: float) -> None:
-        reports = self._feed.collect(self._roster(), now)
+        reports = self._feed.collect(self._supervisor.roster, now)
         if self._watches.hear(reports, now):
-            self._heard_of_stranger()
+            self._supervisor.wake()
 
     def _publish(self, now: float) -> None:
-        roster = self._roster()
+        roster = self._supervisor.roster
         self._watches.follow(roster, now)
         monitors = self._watches.states(self._paths.procfs, now, time.time() - time.monotonic())
         silent = [monitor for monitor in monitors if not monitor.up]
@@ -82,7 +82,11 @@ class Sampler:
             monitors=(*monitors, *(_waiting(monitor, self._feed.name) for monitor in roster.waiting)),
             control_blocked=dict.fromkeys(roster.blocked, True),
             features=roster.features,
-            errors={**self._feed.errors, "unidentified_kdamond": self._watches.unidentified},
+            errors={
+                **self._feed.errors,
+                "control": self._supervisor.errors,
+                "unidentified_kdamond": self._watches.unidentified,
+            },
             sources_up=self._feed.up,
             trace=self._feed.trace,
             snapshots_incomplete=self._feed.incomplete,
@@ -90,7 +94,7 @@ class Sampler:
             config_loaded_timestamp=self._started,
             kernel_release=self._release,
         )
-        self.published.replace(state)
+        self._published.replace(state)
 
     def _reasons(self, roster: Roster, monitors: tuple[MonitorState, ...]) -> tuple[str, ...]:
         """Say everything that a person should know who wonders about a number that is missing."""

@@ -47,6 +47,11 @@ class Supervisor:
         """Where commands to our own kdamonds go, None while we hold no lock."""
         return self._tenure.writer
 
+    @property
+    def commands_ended(self) -> bool:
+        """Have all monitors been commands, and have all of them ended?"""
+        return bool(self._keepers) and all(keeper.command_ended for keeper in self._keepers)
+
     def start(self) -> None:
         """Begin to look after DAMON."""
         self._thread.start()

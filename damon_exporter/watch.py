@@ -1,5 +1,6 @@
 """One monitor as the sampler sees it: its series, its live intervals, what it has cost, when it last reported."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,10 +16,15 @@ PATIENCE = 3
 """How many aggregation intervals, or publications, a kdamond may be silent before something is wrong."""
 
 
+Tap = Callable[[Watched, Snapshot], None]
+"""Somebody who wants to see every snapshot: a recording."""
+
+
 class Watch:
     """Outlives restarts of its kdamond, so that counters go on."""
 
-    def __init__(self, export: Export, kdamond: Watched, source: str, now: float) -> None:
+    def __init__(self, export: Export, kdamond: Watched, source: str, now: float, tap: Tap | None = None) -> None:
+        self._tap = tap
         self._publish = export.publish
         with_heatmap = kdamond.operations == "paddr" or export.heatmap.processes
         self._series = MonitorSeries(export, with_heatmap)
@@ -58,6 +64,8 @@ class Watch:
         """Take in a snapshot whose intervals are known."""
         names, group = self._kdamond.grouping(snapshot.regions.target)
         self._series.observe(snapshot, names, group)
+        if self._tap:
+            self._tap(self._kdamond, snapshot)
         self._silent_since = snapshot.end_ns / 1e9
 
     def count_cpu(self, path: Path) -> None:

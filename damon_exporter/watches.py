@@ -11,7 +11,7 @@ from damon_exporter.feeds import Report
 from damon_exporter.roster import Roster, Watched
 from damon_exporter.sources.tracepoint import Aggregation
 from damon_exporter.state import MonitorState
-from damon_exporter.watch import Watch
+from damon_exporter.watch import Tap, Watch
 
 LONGEST_ANONYMITY = 15.0
 """How long (s) reports of a kdamond are kept until the supervisor finds out whose it is."""
@@ -30,9 +30,10 @@ class _Anonymous:
 class Watches:
     """Gives each report to the monitor that it belongs to; no report is lost while the owner is looked up."""
 
-    def __init__(self, export: Export, source: str) -> None:
+    def __init__(self, export: Export, source: str, tap: Tap | None = None) -> None:
         self._export = export
         self._source = source
+        self._tap = tap
         self._watches: dict[str, Watch] = {}
         self._by_pid: dict[int, Watch] = {}
         self._anonymous: dict[int, _Anonymous] = {}
@@ -73,7 +74,7 @@ class Watches:
     def _watch(self, kdamond: Watched, now: float) -> Watch:
         watch = self._watches.get(kdamond.name)
         if watch is None:
-            return Watch(self._export, kdamond, self._source, now)
+            return Watch(self._export, kdamond, self._source, now, self._tap)
         watch.follow(kdamond, now)
         return watch
 

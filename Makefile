@@ -1,0 +1,48 @@
+# make demo   serve a recording of a real kernel's DAMON on :10555
+# make test   everything that continuous integration checks
+# Both set up what they need: a virtual environment, and for the tests, on Debian as root, system packages.
+
+VENV ?= .venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+LISTEN ?= :10555
+
+.PHONY: demo test check system-packages docs format clean
+
+demo: $(VENV)/.runtime
+	$(BIN)/damon-exporter demo --web.listen-address $(LISTEN)
+
+test: system-packages $(VENV)/.dev check
+	$(BIN)/pytest
+
+check: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+docs: $(VENV)/.dev
+	$(BIN)/python -m damon_exporter.metrics.reference
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+system-packages:
+	tools/system-packages.sh
+
+# A fresh Debian has no venv module until python3-venv is installed.
+$(BIN)/python:
+	$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || tools/system-packages.sh
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.runtime: pyproject.toml | $(BIN)/python
+	$(BIN)/pip install --quiet --editable .
+	touch $@
+
+$(VENV)/.dev: pyproject.toml | $(BIN)/python
+	$(BIN)/pip install --quiet --editable '.[dev]'
+	touch $@ $(VENV)/.runtime
+
+clean:
+	rm -rf $(VENV) build dist

@@ -1,0 +1,236 @@
+"""The command line. Exit codes: 0 stopped on request, 1 failed while running, 2 bad usage or configuration."""
+
+import json
+import shlex
+import sys
+from collections.abc import Callable
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import click
+
+from damon_exporter import __version__, logs, units
+from damon_exporter.config import Config, ConfigError, load, schema
+from damon_exporter.kernel.errors import KernelError
+from damon_exporter.kernel.paths import KernelPaths
+from damon_exporter.sources.recording import Origin, RecordingError
+from damon_exporter.web.listen import ListenAddress, ListenError
+
+Command = Callable[..., Any]
+
+FAILED, MISUSED = 1, 2
+
+
+def _folder(name: str, default: str, what: str) -> Callable[[Command], Command]:
+    return click.option(
+        f"--path.{name}", f"path_{name}", type=click.Path(path_type=Path), default=default, show_default=True, help=what
+    )
+
+
+def _options(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    def add(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
+def _paths(path_sysfs: Path, path_procfs: Path, path_tracefs: Path) -> KernelPaths:
+    return KernelPaths(path_sysfs, path_procfs, path_tracefs)
+
+
+def _listen_address(_: click.Context, __: click.Parameter, addresses: tuple[str, ...]) -> tuple[str, ...]:
+    try:
+        for address in addresses:
+            ListenAddress.parse(address)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+    return addresses
+
+
+serving_flags = _options(
+    click.option(
+        "--web.listen-address",
+        "addresses",
+        multiple=True,
+        default=[":10555"],
+        show_default=True,
+        callback=_listen_address,
+        help="Where to listen; may be repeated.",
+    ),
+    click.option(
+        "--web.telemetry-path", "telemetry_path", default="/metrics", show_default=True, help="Path of the metrics."
+    ),
+)
+log_flags = _options(
+    click.option("--log.level", "log_level", type=click.Choice(["debug", "info", "warn", "error"]), default="info"),
+    click.option("--log.format", "log_format", type=click.Choice(["logfmt", "json"]), default="logfmt"),
+)
+config_flags = _options(
+    click.option(
+        "--config.file", "config_file", type=click.Path(path_type=Path), help="The configuration; none is valid."
+    ),
+    _folder("sysfs", "/sys", "Where sysfs is mounted."),
+    _folder("procfs", "/proc", "Where procfs is mounted."),
+    _folder("tracefs", "/sys/kernel/tracing", "Where tracefs is mounted."),
+)
+
+
+def main() -> None:
+    """Run the command line; what a user can do wrong ends in a sentence, not in a traceback."""
+    try:
+        cli.main(standalone_mode=False)
+    except click.exceptions.Abort:
+        sys.exit(0)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(MISUSED)
+    except ConfigError as error:
+        for problem in error.problems:
+            click.echo(problem, err=True)
+        sys.exit(MISUSED)
+    except (RecordingError, ListenError, KernelError) as error:
+        click.echo(f"damon-exporter: {error}", err=True)
+        sys.exit(FAILED)
+
+
+@click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@config_flags
+@click.option(
+    "--config.check", "check_only", is_flag=True, help="Check the configuration, print all problems, and exit."
+)
+@serving_flags
+@log_flags
+@click.version_option(__version__, prog_name="damon-exporter")
+@click.pass_context
+def cli(
+    context: click.Context,
+    /,
+    config_file: Path | None,
+    check_only: bool,
+    addresses: tuple[str, ...],
+    telemetry_path: str,
+    log_level: str,
+    log_format: str,
+    **roots: Path,
+) -> None:
+    """How much of this memory is really used? Linux DAMON as Prometheus metrics.
+
+    Without a command: observe every kdamond of this host, run monitors of its own where DAMON is free, and serve.
+    """
+    logs.set_up(log_level, log_format)
+    if context.invoked_subcommand is not None:
+        context.default_map = {context.invoked_subcommand: context.params}
+        return
+    config = load(config_file)
+    if check_only:
+        click.echo("the configuration is good")
+        return
+    from damon_exporter import serving
+
+    try:
+        serving.serve(config, _paths(**roots), addresses, telemetry_path)
+    except serving.Failed as error:
+        raise SystemExit(FAILED) from error
+
+
+@cli.command()
+@click.argument("recording", type=click.Path(path_type=Path), required=False)
+@click.option("--config.file", "config_file", type=click.Path(path_type=Path), help="For its `export` part.")
+@serving_flags
+@log_flags
+def demo(
+    recording: Path | None,
+    config_file: Path | None,
+    addresses: tuple[str, ...],
+    telemetry_path: str,
+    log_level: str,
+    log_format: str,
+) -> None:
+    """Serve a recording of a real kernel's DAMON, in a loop, clearly marked as a recording."""
+    from damon_exporter import serving
+    from damon_exporter.sources.recording import read_recording
+
+    logs.set_up(log_level, log_format)
+    export = load(config_file).export
+    with resources.as_file(resources.files("damon_exporter") / "recordings/demo.damon") as shipped:
+        played = read_recording(recording or shipped)
+    serving.serve_recording(played, export, addresses, telemetry_path)
+
+
+@cli.command()
+@config_flags
+def doctor(config_file: Path | None, **roots: Path) -> None:
+    """Say what this kernel, these permissions and this configuration allow, with the cure for each "no"."""
+    from damon_exporter.doctor import examine
+
+    for finding in examine(load(config_file), _paths(**roots)):
+        click.echo(finding)
+
+
+@cli.command()
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The file to write.")
+@click.option("--pid", type=int, help="Record this process.")
+@click.option("--monitor", help="Record this monitor: a configured name, or one that runs (damon_stat, sysfs0 …).")
+@click.option("--duration", help="How long, for example 90s; until interrupted if not given.")
+@click.option("--workload", default="", help="What was going on, for people; stands in the file.")
+@click.argument("command", nargs=-1, type=click.UNPROCESSED)
+@config_flags
+@log_flags
+def record(
+    output: Path,
+    pid: int | None,
+    monitor: str | None,
+    duration: str | None,
+    workload: str,
+    command: tuple[str, ...],
+    config_file: Path | None,
+    log_level: str,
+    log_format: str,
+    **roots: Path,
+) -> None:
+    """Write a recording that damo can read: of a process, of a monitor, or of a COMMAND given after --."""
+    from damon_exporter import recorder, serving
+
+    logs.set_up(log_level, log_format)
+    seconds = _seconds(duration) if duration else None
+    config, name = _what_to_record(load(config_file), pid, monitor, command)
+    take = recorder.Take(config, name, seconds, Origin(command=shlex.join(sys.argv), workload=workload))
+    stop = serving.StopSignal()
+    count = recorder.record(take, _paths(**roots), output, stop.wait, _progress)
+    click.echo(f"\r{count} snapshots in {output}", err=True)
+
+
+def _what_to_record(
+    config: Config, pid: int | None, monitor: str | None, command: tuple[str, ...]
+) -> tuple[Config, str | None]:
+    """Return the configuration to run with and the monitor to record, None for all of it."""
+    if sum(given is not None and given != () for given in (pid, monitor, command)) > 1:
+        raise click.UsageError("give one of --pid, --monitor and a command")
+    from damon_exporter import recorder
+
+    if pid is not None:
+        return recorder.only(config, processes={"match": [{"pid": pid}]}), "recorded"
+    if command:
+        return recorder.only(config, command=list(command)), "recorded"
+    return config, monitor
+
+
+def _seconds(text: str) -> float:
+    try:
+        return units.parse_duration(text) / 1e6
+    except ValueError as error:
+        raise click.UsageError(f"--duration: {error}") from error
+
+
+def _progress(text: str) -> None:
+    if sys.stderr.isatty():
+        click.echo(f"\r{text}", nl=False, err=True)
+
+
+@cli.command("config-schema")
+def config_schema() -> None:
+    """Print the JSON Schema of the configuration, for editors."""
+    click.echo(json.dumps(schema(), indent=2))

@@ -1,0 +1,110 @@
+"""What this kernel, these permissions and this configuration allow, line by line, with the cure for each "no"."""
+
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from damon_exporter.config import Config, Monitor
+from damon_exporter.kernel import features, memory, procfs
+from damon_exporter.kernel.damon_sysfs import DamonTree
+from damon_exporter.kernel.errors import KernelError
+from damon_exporter.kernel.modules import modules
+from damon_exporter.kernel.ownership import Holder, Survey, TreeLock, survey
+from damon_exporter.kernel.paths import KernelPaths
+from damon_exporter.obstacles import obstacles
+from damon_exporter.planning import describe_selectors, matching_processes
+from damon_exporter.watching import watched_slot
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line: ``ok`` True (yes), False (no, with a cure) or None (neither good nor bad)."""
+
+    ok: bool | None
+    subject: str
+    detail: str
+
+    def __str__(self) -> str:
+        mark = {True: "yes", False: "NO ", None: " - "}[self.ok]
+        lines = textwrap.wrap(self.detail, width=88) or [""]
+        return "\n".join([f"[{mark}] {self.subject}: {lines[0]}", *(f"      {line}" for line in lines[1:])])
+
+
+def examine(config: Config, paths: KernelPaths) -> Iterator[Finding]:
+    """Yield findings; nothing is written, and nothing is started."""
+    yield Finding(None, "kernel", procfs.kernel_release(paths.procfs))
+    found = features.probe(paths)
+    for feature in found:
+        yield Finding(feature.present, feature.name, feature.detail if feature.present else _with_cure(feature))
+    tree = DamonTree(paths.damon_admin)
+    seen = survey(tree)
+    yield from _who_runs(paths, tree, seen)
+    yield from _memory(paths)
+    blocked = obstacles(config.kernel.takeover, seen, modules(paths), found, _lock_problem(tree))
+    if config.kernel.control == "never":
+        yield Finding(None, "control", "kernel.control is never: kdamonds of others are observed, none is started")
+        return
+    for reason, sentence in blocked.items():
+        yield Finding(False, f"control blocked by {reason}", sentence)
+    if not blocked:
+        yield Finding(True, "control", _when_free(config, seen))
+    for monitor in config.monitors:
+        yield _monitor(monitor, paths, blocked=bool(blocked))
+
+
+def _with_cure(feature: features.Feature) -> str:
+    return f"missing, so not to be had: {feature.detail}. Cure: {feature.cure}"
+
+
+def _who_runs(paths: KernelPaths, tree: DamonTree, seen: Survey) -> Iterator[Finding]:
+    if seen.problem:
+        return
+    for slot in tree.slots():
+        if kdamond := watched_slot(slot):
+            owner = "an exporter" if slot.index in seen.tokens else "another tool"
+            yield Finding(None, f"slot {slot.index}", f"kdamond {kdamond.pid} ({kdamond.operations}) of {owner} runs")
+    for module in modules(paths):
+        if module.enabled:
+            yield Finding(None, module.name, "runs; it is observed, and excludes every other user of DAMON")
+
+
+def _lock_problem(tree: DamonTree) -> KernelError | None:
+    try:
+        TreeLock(tree).release()
+    except KernelError as problem:
+        return problem
+    return None
+
+
+def _memory(paths: KernelPaths) -> Iterator[Finding]:
+    try:
+        ranges = memory.system_ram(paths.sysfs)
+    except KernelError as problem:
+        yield Finding(False, "physical memory", str(problem))
+        return
+    total = sum(end - start for start, end in ranges)
+    yield Finding(True, "physical memory", f"{total / 2**30:.1f} GiB of System RAM in {len(ranges)} ranges")
+
+
+def _when_free(config: Config, seen: Survey) -> str:
+    if seen.holder is Holder.US:
+        return "slots of an earlier run are there: they are adopted at once"
+    return f"DAMON is free: monitors start when it has been so for {config.kernel.settle:g} s (kernel.settle)"
+
+
+def _monitor(monitor: Monitor, paths: KernelPaths, blocked: bool) -> Finding:
+    subject = f"monitor {monitor.name}"
+    if blocked:
+        return Finding(False, subject, "does not run: DAMON cannot be controlled now, see above for the cure")
+    if monitor.operations == "paddr":
+        return Finding(True, subject, "will watch physical memory")
+    if not procfs.is_initial_pid_namespace(paths.procfs):
+        return Finding(
+            False, subject, "pids here are not the kernel's: run in the host's pid namespace (hostPID: true)"
+        )
+    if monitor.command:
+        return Finding(True, subject, f"will start {monitor.command[0]} and watch it")
+    matching = matching_processes(monitor, paths.procfs)
+    if not matching:
+        return Finding(False, subject, f"no process matches {describe_selectors(monitor)} now; it waits for one")
+    return Finding(True, subject, f"will watch {len(matching)} processes")

@@ -1,0 +1,96 @@
+"""Writes what kdamonds report into a file that damo can read, too."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from damon_exporter.analysis.snapshot import Snapshot
+from damon_exporter.config import Config, Monitor
+from damon_exporter.feeds import open_feed
+from damon_exporter.kernel import procfs
+from damon_exporter.kernel.paths import KernelPaths
+from damon_exporter.roster import Roster, Watched
+from damon_exporter.sources.recording import Origin, RecordedMonitor, RecordingError, RecordingWriter
+from damon_exporter.supervisor import Supervisor
+from damon_exporter.watches import Watches
+
+INSTANCE = "damon_exporter_record"
+"""A trace instance of its own, so that recording works beside a serving exporter."""
+
+LOOK_SECONDS = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Take:
+    """What to record: the monitors of ``config``, or whoever is called ``monitor``, for ``seconds`` (None: no end)."""
+
+    config: Config
+    monitor: str | None = None
+    seconds: float | None = None
+    origin: Origin = field(default_factory=Origin)
+
+
+class _Tape:
+    """Passes on to the writer what belongs to the recording."""
+
+    def __init__(self, writer: RecordingWriter, monitor: str | None) -> None:
+        self._writer = writer
+        self._monitor = monitor
+        self.snapshots = 0
+
+    def __call__(self, kdamond: Watched, snapshot: Snapshot) -> None:
+        if self._monitor not in (None, kdamond.name):
+            return
+        self._writer.append(snapshot)
+        targets = dict(enumerate(kdamond.names or ()))
+        self._writer.monitors[snapshot.kdamond] = RecordedMonitor(kdamond.name, kdamond.operations, targets)
+        self.snapshots += 1
+
+
+def only(config: Config, **watched: object) -> Config:
+    """Return the configuration with one monitor, ``recorded``, started as soon as DAMON is free."""
+    monitor = Monitor.model_validate({"name": "recorded", "operations": "vaddr", **watched})
+    kernel = config.kernel.model_copy(update={"settle": 0.0})
+    return config.model_copy(update={"monitors": (monitor,), "kernel": kernel})
+
+
+def record(
+    take: Take, paths: KernelPaths, path: Path, stopped: Callable[[float], bool], say: Callable[[str], None]
+) -> int:
+    """Record until ``stopped(seconds to wait)`` is true, the time is over, or a command has ended.
+
+    Returns the number of snapshots; raises `RecordingError` if there was none or the file cannot be written.
+    """
+    origin = replace(take.origin, kernel_release=procfs.kernel_release(paths.procfs))
+    feed = open_feed(take.config, paths, lambda: supervisor.writer, INSTANCE)
+    supervisor = Supervisor(take.config, paths, sysfs_source=feed.name == "sysfs")
+    writer = RecordingWriter(path, origin)
+    tape = _Tape(writer, take.monitor)
+    watches = Watches(take.config.export, feed.name, tape)
+    try:
+        supervisor.start()
+        end = time.monotonic() + take.seconds if take.seconds else float("inf")
+        while time.monotonic() < end and not stopped(0) and not supervisor.commands_ended:
+            feed.wait(LOOK_SECONDS)
+            now = time.monotonic()
+            watches.follow(supervisor.roster, now)
+            if watches.hear(feed.collect(supervisor.roster, now), now):
+                supervisor.wake()
+            say(f"{tape.snapshots} snapshots")
+        watches.follow(supervisor.roster, time.monotonic())
+    finally:
+        supervisor.stop()
+        feed.close()
+    if not tape.snapshots:
+        raise RecordingError(f"nothing was recorded: {_why(supervisor.roster, take.monitor)}")
+    writer.close()
+    return tape.snapshots
+
+
+def _why(roster: Roster, monitor: str | None) -> str:
+    reasons = [*roster.blocked.values(), *(f"{waiting.name}: {waiting.reason}" for waiting in roster.waiting)]
+    running = [kdamond.name for kdamond in roster.watched]
+    if monitor is not None and monitor not in running:
+        reasons.append(f"no monitor {monitor!r} runs; there is {', '.join(running) or 'none'}")
+    return "; ".join(reasons) or "no kdamond reported in that time"

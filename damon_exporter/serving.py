@@ -1,0 +1,96 @@
+"""From a configuration to a running process: threads started in order, stopped in the opposite one."""
+
+import logging
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+
+from damon_exporter.config import Config, Export
+from damon_exporter.feeds import open_feed
+from damon_exporter.kernel.paths import KernelPaths
+from damon_exporter.player import Player
+from damon_exporter.published import Published
+from damon_exporter.sampler import Sampler
+from damon_exporter.sources.recording import Recording
+from damon_exporter.state import NodeState
+from damon_exporter.supervisor import Supervisor
+from damon_exporter.web.app import make_app
+from damon_exporter.web.server import Server
+
+log = logging.getLogger(__name__)
+
+
+class Failed(Exception):
+    """A thread has ended that must not; the log says why."""
+
+
+@contextmanager
+def observing(
+    config: Config, paths: KernelPaths, published: Published, on_failure: Callable[[], None]
+) -> Iterator[None]:
+    """Observe and control this host's DAMON while the block runs; afterwards the kernel is as it was."""
+    feed = open_feed(config, paths, lambda: supervisor.writer)
+    supervisor = Supervisor(config, paths, sysfs_source=feed.name == "sysfs")
+    sampler = Sampler(config, paths, feed, supervisor, published, on_failure)
+    with ExitStack() as stack:
+        stack.callback(feed.close)
+        supervisor.start()
+        stack.callback(supervisor.stop)
+        sampler.start()
+        stack.callback(sampler.stop)
+        yield
+
+
+def serve(config: Config, paths: KernelPaths, addresses: Sequence[str], telemetry_path: str) -> None:
+    """Serve this host's numbers until SIGTERM or SIGINT; raises `Failed` if a thread ends before.
+
+    The port is bound first: if it cannot be, nothing in the kernel has been touched.
+    """
+    stop = StopSignal()
+    published = Published(NodeState(ready=True, reasons=("starting",)))
+    with Server(addresses, make_app(published, telemetry_path)) as server:
+        _say_where(server, telemetry_path)
+        with observing(config, paths, published, stop.fail):
+            stop.wait()
+            log.info("stopping")
+
+
+def serve_recording(recording: Recording, export: Export, addresses: Sequence[str], telemetry_path: str) -> None:
+    """Serve a recording's numbers until SIGTERM or SIGINT."""
+    stop = StopSignal()
+    player = Player(recording, export)
+    with Server(addresses, make_app(player.published, telemetry_path)) as server:
+        _say_where(server, telemetry_path)
+        player.start()
+        try:
+            stop.wait()
+        finally:
+            player.stop()
+
+
+def _say_where(server: Server, telemetry_path: str) -> None:
+    for address in server.bound:
+        log.info("serving http://%s:%d%s", address.host or "localhost", address.port, telemetry_path)
+
+
+class StopSignal:
+    """Set by SIGTERM, by SIGINT, or by a thread that has failed."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self._failed = False
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self._event.set())
+
+    def fail(self) -> None:
+        """End the process: something must not go on as if nothing had happened."""
+        self._failed = True
+        self._event.set()
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """Wait for the signal, at most ``seconds``; True if it came. Raises `Failed` if a thread has failed."""
+        set_ = self._event.wait(seconds)
+        if self._failed:
+            raise Failed("a thread has ended unexpectedly: the log says why")
+        return set_

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 UNAVAILABLE = frozenset(
     {
         "attribution",
+        "export.addresses",
         "export.max_series",
         "kernel.allow_actions",
         "kubernetes",

@@ -100,7 +100,6 @@ class Export(Section):
     )
     working_set: WorkingSet = Field(default_factory=WorkingSet)
     heatmap: Heatmap = Field(default_factory=Heatmap)
-    addresses: Flag = Field(default=False, description="Export addresses; they give away the layout of address spaces.")
 
 
 class Config(Section):

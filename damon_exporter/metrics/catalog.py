@@ -1,0 +1,334 @@
+"""The one table of metrics: names, kinds, labels and meaning, as users and dashboards may rely on them."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+_UNITS = ("byte_seconds", "bytes", "seconds")
+
+
+class Kind(StrEnum):
+    """The types of the exposition formats; the classic text format has no info and no gauge histogram."""
+
+    GAUGE = "gauge"
+    COUNTER = "counter"
+    HISTOGRAM = "histogram"
+    GAUGE_HISTOGRAM = "gauge histogram"
+    INFO = "info"
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric.
+
+    ``name`` is the name that queries use, with ``_total`` and ``_info``; histograms add their suffixes to it.
+    ``labels`` is the whole, fixed label tuple. ``help`` says what a value means and when there is none.
+    ``source`` names where the number is read or made.
+    """
+
+    name: str
+    kind: Kind
+    labels: tuple[str, ...]
+    help: str
+    source: str
+
+    @property
+    def unit(self) -> str:
+        """The base unit, which is the last part of the name, or empty for what is merely counted."""
+        stem = self.name.removesuffix("_total")
+        return next((unit for unit in _UNITS if stem.endswith(f"_{unit}")), "")
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """Metrics that are about the same thing, under the heading that the reference gives them."""
+
+    title: str
+    metrics: tuple[Metric, ...]
+
+
+_TARGET = ("monitor", "target")
+_MONITOR = ("monitor",)
+_SNAPSHOT = "snapshots"
+_TRACE = "the exporter's own tracefs instance"
+_SELF = "the exporter itself"
+_PROC_SELF = "/proc/self"
+
+ACCESS_PATTERN = Section(
+    "Access pattern",
+    (
+        Metric(
+            "damon_monitored_bytes",
+            Kind.GAUGE,
+            _TARGET,
+            "Size of all regions of the last snapshot.",
+            _SNAPSHOT,
+        ),
+        Metric("damon_regions", Kind.GAUGE, _TARGET, "Number of regions in the last snapshot.", _SNAPSHOT),
+        Metric(
+            "damon_working_set_bytes",
+            Kind.GAUGE,
+            _TARGET,
+            "Bytes of the regions in which at least one sample of the last aggregation interval found an "
+            "access. Grows with that interval: compare only equal intervals; for a working set over a stated "
+            "horizon use damon_idle_age_seconds. This is not container_memory_working_set_bytes.",
+            _SNAPSHOT,
+        ),
+        Metric(
+            "damon_working_set_percentile_bytes",
+            Kind.GAUGE,
+            (*_TARGET, "percentile"),
+            "Percentiles, over the snapshots of the configured window (5 minutes unless changed), of "
+            "damon_working_set_bytes: percentiles over time, not over bytes. 100 is the peak.",
+            _SNAPSHOT,
+        ),
+        Metric(
+            "damon_working_set_distribution_bytes",
+            Kind.HISTOGRAM,
+            _TARGET,
+            "Distribution of damon_working_set_bytes, one observation per snapshot, with the same bounds on "
+            "every host, for quantiles over many hosts.",
+            _SNAPSHOT,
+        ),
+        Metric(
+            "damon_access_band_bytes",
+            Kind.GAUGE,
+            (*_TARGET, "band"),
+            "Bytes of the last snapshot per band of access ratio, which is nr_accesses / the most that one "
+            "aggregation interval can count. The bands sum to damon_monitored_bytes. Absent while nothing "
+            "tells the intervals.",
+            _SNAPSHOT,
+        ),
+        Metric(
+            "damon_access_band_byte_seconds_total",
+            Kind.COUNTER,
+            (*_TARGET, "band"),
+            "Integral of damon_access_band_bytes over observed time (damon_observed_seconds_total).",
+            _SNAPSHOT,
+        ),
+        Metric(
+            "damon_observed_seconds_total",
+            Kind.COUNTER,
+            _TARGET,
+            "Time that snapshots cover. A gap of more than two aggregation intervals between snapshots is "
+            "not observed and adds nothing.",
+            _SNAPSHOT,
+        ),
+        Metric(
+            "damon_idle_age_seconds",
+            Kind.GAUGE_HISTOGRAM,
+            _TARGET,
+            "Bytes of the last snapshot by the time since an access was last seen; one observation is one "
+            "byte. Regions accessed in the last aggregation interval count as 0, others as (age + 1) x "
+            "aggregation interval, so buckets below one aggregation interval cannot be told apart. A gauge: "
+            "query it without rate(). Absent while nothing tells the intervals.",
+            _SNAPSHOT,
+        ),
+        Metric(
+            "damon_estimated_access_bytes_total",
+            Kind.COUNTER,
+            _TARGET,
+            "Sum of region size x nr_accesses over all snapshots. Its rate is the bandwidth estimate that "
+            "DAMON_STAT makes: every sample that found an access counts as one touch of the whole region.",
+            _SNAPSHOT,
+        ),
+        Metric(
+            "damon_heatmap_access_seconds_total",
+            Kind.COUNTER,
+            (*_TARGET, "bin"),
+            "Integral of the bin's byte-weighted mean access ratio over observed time. Bins are numbered "
+            "from 0 over the monitored address space with gaps left out, and are all of one size. Heat, from "
+            "0 to 1, is the rate of this / the rate of damon_observed_seconds_total.",
+            _SNAPSHOT,
+        ),
+        Metric(
+            "damon_heatmap_bin_bytes",
+            Kind.GAUGE,
+            _TARGET,
+            "Bytes that one bin of the heatmap covers. Addresses are not exported.",
+            _SNAPSHOT,
+        ),
+        Metric("damon_snapshots_total", Kind.COUNTER, _TARGET, "Snapshots taken in.", _SNAPSHOT),
+        Metric(
+            "damon_last_snapshot_timestamp_seconds",
+            Kind.GAUGE,
+            _TARGET,
+            "When the last snapshot ended, in seconds since the epoch.",
+            _SNAPSHOT,
+        ),
+    ),
+)
+
+MONITOR = Section(
+    "Monitor",
+    (
+        Metric(
+            "damon_monitor_info",
+            Kind.INFO,
+            (*_MONITOR, "operations", "source", "owner"),
+            "A kdamond that is watched: its operations set (paddr, vaddr, fvaddr), where its snapshots come "
+            "from (tracepoint, sysfs, recording) and whose it is (exporter, module, foreign, recording).",
+            "sysfs kdamonds/N, module parameters, or the recording",
+        ),
+        Metric(
+            "damon_monitor_up",
+            Kind.GAUGE,
+            _MONITOR,
+            "1 if the kdamond runs, 0 if it was asked for and does not; the landing page says why.",
+            "sysfs kdamonds/N/state or module parameters",
+        ),
+        Metric(
+            "damon_sample_interval_seconds",
+            Kind.GAUGE,
+            _MONITOR,
+            "Sampling interval in force. Absent while nothing tells it.",
+            "sysfs, module parameters, or damon_monitor_intervals_tune",
+        ),
+        Metric(
+            "damon_aggregation_interval_seconds",
+            Kind.GAUGE,
+            _MONITOR,
+            "Aggregation interval in force: the time that one snapshot covers. Absent while nothing tells it.",
+            "sysfs, module parameters, or damon_monitor_intervals_tune",
+        ),
+        Metric(
+            "damon_kdamond_cpu_seconds_total",
+            Kind.COUNTER,
+            _MONITOR,
+            "CPU time of the kdamond's kernel thread: what watching costs. Absent while its pid is unknown.",
+            "/proc/PID/stat of the kdamond",
+        ),
+        Metric(
+            "damon_monitor_restarts_total",
+            Kind.COUNTER,
+            _MONITOR,
+            "How often the kdamond was started again after its first start.",
+            _SELF,
+        ),
+        Metric("damon_targets", Kind.GAUGE, _MONITOR, "Targets that the kdamond watches.", _SELF),
+        Metric(
+            "damon_control_blocked",
+            Kind.GAUGE,
+            ("reason",),
+            "1 for every reason for which no kdamond of the exporter's own can be started now.",
+            "sysfs, module parameters",
+        ),
+    ),
+)
+
+EXPORTER = Section(
+    "Exporter",
+    (
+        Metric(
+            "damon_exporter_build_info",
+            Kind.INFO,
+            ("version", "python", "kernel"),
+            "Versions of the exporter, of Python and of the kernel that is watched.",
+            _SELF,
+        ),
+        Metric(
+            "damon_exporter_kernel_feature",
+            Kind.GAUGE,
+            ("feature",),
+            "1 if this kernel, with the exporter's permissions, has the feature.",
+            "files probed at start",
+        ),
+        Metric(
+            "damon_exporter_errors_total",
+            Kind.COUNTER,
+            ("operation",),
+            "Operations on the kernel that failed; the log says why.",
+            _SELF,
+        ),
+        Metric(
+            "damon_exporter_source_up",
+            Kind.GAUGE,
+            ("source",),
+            "1 if the source of snapshots works, 0 if it was tried and does not.",
+            _SELF,
+        ),
+        Metric("damon_exporter_trace_events_total", Kind.COUNTER, (), "Trace events read and decoded.", _TRACE),
+        Metric(
+            "damon_exporter_trace_events_lost_total",
+            Kind.COUNTER,
+            (),
+            "Trace events that the kernel overwrote before they were read.",
+            _TRACE,
+        ),
+        Metric(
+            "damon_exporter_trace_buffer_bytes",
+            Kind.GAUGE,
+            (),
+            "Kernel memory that the trace buffers of all CPUs take.",
+            _TRACE,
+        ),
+        Metric(
+            "damon_exporter_snapshots_incomplete_total",
+            Kind.COUNTER,
+            (),
+            "Snapshots dropped because some of their regions were missing.",
+            _SNAPSHOT,
+        ),
+        Metric(
+            "damon_exporter_publish_duration_seconds",
+            Kind.GAUGE,
+            (),
+            "Time that making the published state took, the last time.",
+            _SELF,
+        ),
+        Metric(
+            "damon_exporter_config_last_reload_successful",
+            Kind.GAUGE,
+            (),
+            "1 if the configuration was good when it was last read; it is read at start.",
+            _SELF,
+        ),
+        Metric(
+            "damon_exporter_config_last_reload_success_timestamp_seconds",
+            Kind.GAUGE,
+            (),
+            "When a good configuration was last read, in seconds since the epoch.",
+            _SELF,
+        ),
+    ),
+)
+
+PROCESS = Section(
+    "Process",
+    (
+        Metric(
+            "process_virtual_memory_bytes",
+            Kind.GAUGE,
+            (),
+            "Virtual memory size in bytes.",
+            _PROC_SELF,
+        ),
+        Metric(
+            "process_resident_memory_bytes",
+            Kind.GAUGE,
+            (),
+            "Resident memory size in bytes.",
+            _PROC_SELF,
+        ),
+        Metric(
+            "process_start_time_seconds",
+            Kind.GAUGE,
+            (),
+            "Start time of the process since unix epoch in seconds.",
+            _PROC_SELF,
+        ),
+        Metric(
+            "process_cpu_seconds_total",
+            Kind.COUNTER,
+            (),
+            "Total user and system CPU time spent in seconds.",
+            _PROC_SELF,
+        ),
+        Metric("process_open_fds", Kind.GAUGE, (), "Number of open file descriptors.", _PROC_SELF),
+        Metric("process_max_fds", Kind.GAUGE, (), "Maximum number of open file descriptors.", _PROC_SELF),
+    ),
+)
+
+SECTIONS = (ACCESS_PATTERN, MONITOR, EXPORTER, PROCESS)
+
+METRICS: tuple[Metric, ...] = tuple(metric for section in SECTIONS for metric in section.metrics)
+"""Everything that `/metrics` can show, in the order in which it does."""

@@ -1,0 +1,108 @@
+"""A published state made by hand, in which every metric of the catalogue has a value."""
+
+from dataclasses import replace
+
+from damon_exporter.analysis.snapshot import Intervals
+from damon_exporter.state import (
+    Band,
+    Heatmap,
+    Histogram,
+    MonitorState,
+    NodeState,
+    TargetState,
+    TraceState,
+)
+
+MIB = 2**20
+HOSTILE_NAME = 'po"st\\gr\nes <b>&\udcff'
+"""What a process may call itself: quotes, backslash, newline, markup, and a byte that is no UTF-8."""
+
+PHYSICAL = TargetState(
+    name="physical",
+    monitored_bytes=8_589_934_591,  # odd: a float printed short would lose the last digit
+    regions=812,
+    working_set_bytes=123_456_789,
+    working_set_percentiles={"0": 90 * MIB, "50": 100 * MIB, "99": 9_007_199_254_740_991, "100": 2**53 - 1},
+    working_set_distribution=Histogram((1.0 * MIB, 4.0 * MIB, 2.0**44), (0, 2, 598, 0), 60_000_000_000),
+    observed_seconds=60.000000125,
+    estimated_access_bytes=987_654_321_012_345,
+    snapshots=600,
+    last_snapshot_timestamp=1_790_000_000.25,
+    bands=(
+        Band("idle", 8_466_477_802, 5.0798866812e11),
+        Band("cold", 100_000_001, 6_000_000_060.5),
+        Band("warm", 0, 0.0),
+        Band("hot", 23_456_788, 1_407_407_280.0),
+    ),
+    idle_age=Histogram((1.0, 60.0, 3600.0), (123_456_789, 1_000_000_000, 7_000_000_001, 466_477_801), 3.5e12),
+    heatmap=Heatmap((0.0, 59.5, 1e-07), 2_863_311_530.3333335),
+)
+
+POSTGRES = replace(
+    PHYSICAL,
+    name=HOSTILE_NAME,
+    monitored_bytes=192 * MIB,
+    working_set_bytes=64 * MIB,
+    working_set_percentiles={"50": 64 * MIB},
+    bands=(Band("idle", 128 * MIB, 0.5), Band("hot", 64 * MIB, 0.25)),
+    idle_age=Histogram((1.0, 60.0, 3600.0), (64 * MIB, 0, 128 * MIB, 0), 1.0e10),
+    heatmap=None,
+)
+
+NODE = MonitorState(
+    name="node",
+    operations="paddr",
+    source="tracepoint",
+    owner="exporter",
+    up=True,
+    reason="",
+    restarts=1,
+    targets=(PHYSICAL,),
+    intervals=Intervals(sample_us=5_000, aggregation_us=100_000),
+    cpu_seconds=1.25,
+    nr_targets=1,
+    last_snapshot_age_seconds=0.08,
+)
+
+DATABASES = replace(NODE, name="databases", operations="vaddr", targets=(POSTGRES,), restarts=0)
+
+UNKNOWN_INTERVALS = replace(
+    NODE,
+    name="damon_stat",
+    owner="module",
+    targets=(replace(PHYSICAL, bands=None, idle_age=None, heatmap=None),),
+    intervals=None,
+    cpu_seconds=None,
+)
+
+DOWN = MonitorState(
+    name="bench",
+    operations="vaddr",
+    source="sysfs",
+    owner="exporter",
+    up=False,
+    reason="no process is called <masim>; start it or change processes.match",
+    restarts=0,
+    targets=(),
+)
+
+STATE = NodeState(
+    ready=True,
+    reasons=("DAMON_STAT holds DAMON & is observed; set kernel.takeover: [damon_stat] to stop it",),
+    monitors=(NODE, DATABASES, UNKNOWN_INTERVALS, DOWN),
+    control_blocked={"damon_stat": True},
+    features={"tracepoint": True, "refresh_ms": False},
+    errors={"commit": 0, "update": 3},
+    sources_up={"tracepoint": True, "sysfs": False},
+    trace=TraceState(events=123_456_789, lost=17, buffer_bytes=524_288),
+    snapshots_incomplete=2,
+    publish_duration_seconds=0.0125,
+    config_loaded_timestamp=1_789_999_940.0,
+    kernel_release="7.3.4+deb14-cloud-amd64",
+)
+
+RECORDING = replace(
+    STATE,
+    monitors=(replace(NODE, source="recording", owner="recording"),),
+    recording="zigzag <7.3>.json_compressed",
+)

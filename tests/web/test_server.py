@@ -1,0 +1,225 @@
+import gzip
+import http.client
+import logging
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+
+import pytest
+from example_state import STATE
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+
+from damon_exporter.web.app import make_app
+from damon_exporter.web.listen import ListenError
+from damon_exporter.web.server import Limits, Server
+
+SHORT = Limits(threads=2, idle_seconds=5, request_seconds=1)
+
+
+@pytest.fixture(scope="module")
+def port() -> Iterator[int]:
+    """The port of a server that all tests of this file share."""
+    with Server(["127.0.0.1:0"], make_app(lambda: STATE)) as server:
+        yield server.bound[0].port
+
+
+def get(
+    port: int, path: str = "/metrics", method: str = "GET", host: str = "127.0.0.1", **headers: str
+) -> tuple[http.client.HTTPResponse, bytes]:
+    with closing(http.client.HTTPConnection(host, port, timeout=5)) as connection:
+        connection.request(method, path, headers={k.replace("_", "-"): v for k, v in headers.items()})
+        response = connection.getresponse()
+        return response, response.read()
+
+
+@contextmanager
+def sent(port: int, data: bytes) -> Iterator[socket.socket]:
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as client:
+        client.sendall(data)
+        yield client
+
+
+def status_of(port: int, request: bytes) -> int:
+    """The status that a request as raw bytes gets."""
+    with sent(port, request) as client:
+        response = http.client.HTTPResponse(client)
+        response.begin()
+        return response.status
+
+
+@contextmanager
+def serving(limits: Limits = SHORT) -> Iterator[int]:
+    with Server(["127.0.0.1:0"], make_app(lambda: STATE), limits) as server:
+        yield server.bound[0].port
+
+
+def test_it_serves_metrics(port: int) -> None:
+    response, body = get(port)
+
+    assert response.status == 200
+    assert b"\ndamon_monitored_bytes{" in body
+
+
+def test_openmetrics_is_served_to_those_who_read_it(port: int) -> None:
+    _, body = get(port, Accept="application/openmetrics-text; version=1.0.0")
+
+    assert list(text_string_to_metric_families(body.decode()))
+
+
+def test_gzip_is_served_to_those_who_read_it(port: int) -> None:
+    response, body = get(port, Accept_Encoding="gzip")
+
+    assert response.headers["Content-Encoding"] == "gzip"
+    assert gzip.decompress(body).startswith(b"# HELP damon_")
+
+
+def test_head_has_the_length_and_no_body(port: int) -> None:
+    response, body = get(port, "/-/healthy", "HEAD")
+
+    assert (response.status, response.headers["Content-Length"], body) == (200, "8", b"")
+
+
+def test_an_unknown_path_is_404(port: int) -> None:
+    assert get(port, "/nothing")[0].status == 404
+
+
+def test_a_path_with_escapes_is_the_path_that_it_stands_for(port: int) -> None:
+    assert get(port, "/%6detrics")[0].status == 200
+
+
+def test_another_method_is_405(port: int) -> None:
+    response, _ = get(port, method="DELETE")
+
+    assert (response.status, response.headers["Allow"]) == (405, "GET, HEAD")
+
+
+def test_the_server_does_not_tell_its_version(port: int) -> None:
+    assert get(port)[0].headers["Server"] == "damon-exporter"
+
+
+def test_a_connection_serves_several_requests(port: int) -> None:
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=5)) as connection:
+        for _ in range(3):
+            connection.request("GET", "/-/healthy")
+            connection.getresponse().read()
+            assert connection.sock is not None
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "status"),
+    [
+        (b"GET /metrics HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 20_000 + b"\r\n\r\n", 413),
+        (b"GET /" + b"x" * 20_000 + b" HTTP/1.1\r\n\r\n", 414),
+        (b"GET /metrics HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n", 413),
+        (b"GET /metrics HTTP/1.1\r\nno header\r\n\r\n", 400),
+        (b"nonsense\r\n\r\n", 400),
+        (b"GET /metrics HTTP/3.0\r\n\r\n", 505),
+    ],
+    ids=["huge header", "huge path", "huge body", "no header", "no request", "unknown version"],
+)
+def test_a_bad_request_is_refused(port: int, request_bytes: bytes, status: int) -> None:
+    assert status_of(port, request_bytes) == status
+
+
+def test_what_follows_a_chunked_body_is_no_second_request(port: int) -> None:
+    smuggled = b"GET /-/healthy HTTP/1.1\r\nHost: a\r\n\r\n"
+    chunk = b"%x\r\n%s\r\n0\r\n\r\n" % (len(smuggled), smuggled)
+
+    with sent(port, b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk) as client:
+        answer = b""
+        while data := client.recv(65536):
+            answer += data
+
+    assert answer.count(b"HTTP/1.1 ") == 1
+
+
+def test_scrapes_at_the_same_time_all_get_the_same(port: int) -> None:
+    with ThreadPoolExecutor(16) as scrapers:
+        bodies = set(scrapers.map(lambda _: get(port)[1], range(64)))
+
+    assert len(bodies) == 1
+
+
+def test_clients_that_send_nothing_hold_no_thread() -> None:
+    with serving(Limits(threads=2)) as port, sent(port, b""), sent(port, b""), sent(port, b""):
+        assert get(port)[0].status == 200
+
+
+def test_a_client_that_stops_in_the_middle_does_not_hold_up_another() -> None:
+    with serving() as port, sent(port, b"GET /met"):
+        assert get(port)[0].status == 200
+
+
+def test_clients_that_send_byte_by_byte_are_cut_off() -> None:
+    with serving() as port, sent(port, b"GET /met") as first, sent(port, b"GET /met") as second:
+        drip = threading.Timer(0.6, lambda: (first.sendall(b"r"), second.sendall(b"r")))
+        drip.start()
+        began = time.monotonic()
+
+        response, _ = get(port)
+
+        drip.join()
+        assert response.status == 200
+        assert time.monotonic() - began < 3
+
+
+def test_an_error_in_a_page_is_500_and_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    def broken(*_: object) -> list[bytes]:
+        raise RuntimeError("no state")
+
+    with Server(["127.0.0.1:0"], broken) as server:
+        response, _ = get(server.bound[0].port)
+
+    assert response.status == 500
+    assert [record.levelno for record in caplog.records] == [logging.ERROR]
+    assert "no state" in caplog.text
+
+
+def test_it_listens_on_several_addresses() -> None:
+    with Server(["127.0.0.1:0", "127.0.0.2:0"], make_app(lambda: STATE)) as server:
+        assert [get(at.port, host=at.host)[0].status for at in server.bound] == [200, 200]
+
+
+def test_a_port_in_use_is_refused_with_the_cure(port: int) -> None:
+    with pytest.raises(ListenError, match=rf"cannot listen on 127\.0\.0\.1:{port}: the port is in use; end the"):
+        Server([f"127.0.0.1:{port}"], make_app(lambda: STATE))
+
+
+def test_an_address_that_fails_frees_those_before_it(port: int) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as probe:
+        free = probe.getsockname()[1]
+
+    with pytest.raises(ListenError):
+        Server([f"127.0.0.1:{free}", f"127.0.0.1:{port}"], make_app(lambda: STATE))
+
+    with closing(socket.create_server(("127.0.0.1", free))):
+        pass
+
+
+def test_a_stopped_server_frees_its_port_and_its_threads() -> None:
+    before = set(threading.enumerate())
+    with serving() as port:
+        get(port)
+
+    with closing(socket.create_server(("127.0.0.1", port))):
+        assert set(threading.enumerate()) <= before
+
+
+def test_a_server_can_be_stopped_without_having_been_started() -> None:
+    server = Server(["127.0.0.1:0"], make_app(lambda: STATE))
+    (address,) = server.bound
+
+    server.stop()
+
+    with closing(socket.create_server(("127.0.0.1", address.port))):
+        pass
+
+
+def test_systemds_variables_do_not_change_where_it_listens(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LISTEN_PID", "1")
+
+    with serving() as port:
+        assert get(port)[0].status == 200

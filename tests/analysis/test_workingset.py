@@ -1,0 +1,38 @@
+"""The working set of a snapshot, and its percentiles over time."""
+
+import numpy as np
+import pytest
+
+from damon_exporter.analysis.snapshot import Regions
+from damon_exporter.analysis.workingset import percentile_bytes, working_set_bytes
+
+
+def regions(*rows: tuple[int, int, int]) -> Regions:
+    """Build regions of one target from (start, end, nr_accesses)."""
+    start, end, accesses = zip(*rows, strict=True) if rows else ((), (), ())
+    none = np.zeros(len(rows), np.uint32)
+    return Regions(none, np.array(start, np.uint64), np.array(end, np.uint64), np.array(accesses, np.uint32), none)
+
+
+def test_one_access_makes_a_whole_region_part_of_the_working_set() -> None:
+    assert working_set_bytes(regions((0, 4096, 1), (4096, 12288, 0), (12288, 16384, 20))) == 8192
+
+
+def test_the_working_set_of_no_regions_is_nothing() -> None:
+    assert working_set_bytes(regions()) == 0
+
+
+def test_sizes_near_the_end_of_the_address_space_do_not_overflow() -> None:
+    assert working_set_bytes(regions((0, 2**63 - 4096, 1))) == 2**63 - 4096
+
+
+@pytest.mark.parametrize(
+    ("percentile", "expected"), [(0, 10), (24, 10), (25, 20), (50, 30), (74.9, 30), (75, 40), (100, 40)]
+)
+def test_a_percentile_is_the_value_at_its_rank(percentile: float, expected: int) -> None:
+    assert percentile_bytes(np.array([10, 20, 30, 40], np.int64), percentile) == expected
+
+
+def test_every_percentile_of_a_single_snapshot_is_its_working_set() -> None:
+    only = np.array([7], np.uint64)
+    assert {percentile_bytes(only, percentile) for percentile in (0, 50, 99, 100)} == {7}

@@ -1,0 +1,268 @@
+"""damo and we read each other's recordings, and find the same working sets in them to the byte.
+
+The damo commands that run here are given a recording, and then look for no DAMON in the running kernel.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from damon_exporter.analysis.snapshot import Intervals, Regions, Snapshot
+from damon_exporter.analysis.workingset import percentile_bytes, working_set_bytes
+from damon_exporter.sources.recording import (
+    Origin,
+    RecordedMonitor,
+    Recording,
+    read_recording,
+    write_recording,
+)
+
+SNAPSHOTS = 260
+TARGETS = 3
+LEFT_OUT_BY_DAMO = 20
+INTERVALS = Intervals(5_000, 100_000)
+
+Damo = Callable[..., str]
+
+
+@pytest.fixture(scope="session")
+def damo(tmp_path_factory: pytest.TempPathFactory) -> Damo:
+    """Run damo on a recording; the answer is what it printed."""
+    home = tmp_path_factory.mktemp("home")
+
+    def run(*arguments: str | Path, recording: Path, option: str = "--input") -> str:
+        assert recording.is_file(), "without a recording damo would turn to the running kernel"
+        command = [sys.executable, "-m", "damo.damo", *map(str, arguments), option, str(recording)]
+        done = subprocess.run(
+            command, check=False, capture_output=True, text=True, cwd=home, env={**os.environ, "HOME": str(home)}
+        )
+        assert (done.returncode, done.stderr) == (0, ""), done.stdout
+        return done.stdout
+
+    return run
+
+
+def changing_snapshots(seed: int, targets: int) -> list[Snapshot]:
+    """Make snapshots whose region counts, sizes, accesses and ages change all the time."""
+    random = np.random.default_rng(seed)
+    return [
+        Snapshot(
+            kdamond=0,
+            end_ns=5 * 10**12 + step * 100_300_000,
+            regions=_join([_changing_regions(random, target, step) for target in range(targets)]),
+            intervals=INTERVALS,
+            age_unit_us=INTERVALS.aggregation_us,
+        )
+        for step in range(SNAPSHOTS)
+    ]
+
+
+def tuned_snapshots() -> list[Snapshot]:
+    """Make two snapshots between which auto-tuning made the intervals four times as long."""
+    before, after = changing_snapshots(3, targets=1)[:2]
+    return [before, Snapshot(0, before.end_ns + 400_000_000, after.regions, Intervals(20_000, 400_000), 400_000)]
+
+
+def _changing_regions(random: np.random.Generator, target: int, step: int) -> Regions:
+    """Cut a range that grows and shrinks into 3 to 150 regions, the share of accessed ones swinging with time."""
+    pages = int(2**20 * (1.5 + np.sin(step / 17 + target)))
+    cuts = np.unique(random.integers(0, pages, random.integers(5, 150))).astype(np.uint64) * np.uint64(4096)
+    bounds = cuts + np.uint64((target + 1) << 40)
+    count = len(bounds) - 1
+    accessed = random.random(count) < 0.5 + 0.4 * np.sin(step / 31)
+    return Regions(
+        target=np.full(count, target, np.uint32),
+        start=bounds[:-1],
+        end=bounds[1:],
+        nr_accesses=np.where(accessed, random.integers(1, 21, count), 0).astype(np.uint32),
+        age=random.integers(0, 3000, count).astype(np.uint32),
+    )
+
+
+def _join(parts: list[Regions]) -> Regions:
+    return Regions(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in Regions.__slots__})
+
+
+@pytest.fixture(scope="session")
+def physical(tmp_path_factory: pytest.TempPathFactory) -> Recording:
+    path = tmp_path_factory.mktemp("recordings") / "physical"
+    monitors = {0: RecordedMonitor("node", "paddr", {0: "physical"})}
+    write_recording(path, changing_snapshots(1, targets=1), Origin("one target"), monitors)
+    return read_recording(path)
+
+
+@pytest.fixture(scope="session")
+def processes(tmp_path_factory: pytest.TempPathFactory) -> Recording:
+    path = tmp_path_factory.mktemp("recordings") / "processes"
+    write_recording(path, changing_snapshots(2, TARGETS))
+    return read_recording(path)
+
+
+def of_target(regions: Regions, target: int) -> Regions:
+    own = regions.target == target
+    return Regions(**{name: getattr(regions, name)[own] for name in Regions.__slots__})
+
+
+def working_sets(recording: Recording, target: int | None = None) -> NDArray[np.int64]:
+    """Return the working set of each snapshot that damo takes into account, in time order."""
+    taken = recording.snapshots[LEFT_OUT_BY_DAMO:]
+    return np.array(
+        [working_set_bytes(s.regions if target is None else of_target(s.regions, target)) for s in taken],
+        np.int64,
+    )
+
+
+def percentiles(sets: NDArray[np.int64]) -> list[int]:
+    return [percentile_bytes(np.sort(sets), percentile) for percentile in range(101)]
+
+
+def reported(output: str) -> dict[int, list[int]]:
+    """Return the bytes per target id from `damo report wss --raw_number`, in the order of its lines."""
+    found: dict[int, list[int]] = {}
+    for line in output.splitlines():
+        if line.startswith("# target_id"):
+            latest = found[int(line.split()[-1])] = []
+        elif not line.startswith("#"):
+            latest.append(int(line.split()[1]))
+    return found
+
+
+ALL_PERCENTILES = ("--raw_number", "--nr_cols_bar", "0", "--range", "0", "101", "1")
+
+
+def test_all_percentiles_of_a_whole_recording_are_damos(damo: Damo, physical: Recording) -> None:
+    output = damo("report", "wss", *ALL_PERCENTILES, recording=physical.path)
+    assert reported(output) == {0: percentiles(working_sets(physical))}
+
+
+def test_all_percentiles_of_each_target_are_damos(damo: Damo, processes: Recording) -> None:
+    output = damo("report", "wss", *ALL_PERCENTILES, "--per_target", recording=processes.path)
+    assert reported(output) == {target: percentiles(working_sets(processes, target)) for target in range(TARGETS)}
+
+
+def test_working_sets_of_all_targets_together_are_damos_in_time(damo: Damo, processes: Recording) -> None:
+    options = ("--raw_number", "--all_wss", "--sortby", "time")
+    output = damo("report", "wss", *options, recording=processes.path)
+    assert reported(output) == {0: working_sets(processes).tolist()}
+
+
+def test_damos_percentiles_of_all_targets_are_the_sums_of_the_targets(damo: Damo, processes: Recording) -> None:
+    output = damo("report", "wss", *ALL_PERCENTILES, recording=processes.path)
+    by_target = [percentiles(working_sets(processes, target)) for target in range(TARGETS)]
+    assert reported(output) == {0: [sum(each) for each in zip(*by_target, strict=True)]}
+
+
+def test_damo_reports_the_accesses_of_our_recording(damo: Damo, physical: Recording) -> None:
+    style = ("--snapshot_idx", "7", "7", "--style", "recency-percentiles", "--raw_number")
+    output = damo("report", "access", *style, recording=physical.path)
+    assert f"total size: {physical.snapshots[7].regions.sizes.sum()}" in output
+    assert "record DAMON intervals: sample 5000, aggr 100000" in output
+
+
+def test_damo_draws_a_heatmap_of_our_recording(damo: Damo, processes: Recording) -> None:
+    output = damo("report", "heatmap", "--tid", "1", "--resol", "10", "40", recording=processes.path)
+    assert "# resolution: 40x10" in output
+    assert "hz)" in output
+
+
+def test_damo_follows_intervals_that_changed_on_the_way(damo: Damo, tmp_path: Path) -> None:
+    write_recording(tmp_path / "r", tuned_snapshots())
+    output = damo("report", "access", "--snapshot_idx", "1", "1", "--raw_number", recording=tmp_path / "r")
+    assert "intervals: sample 20000 aggr 400000 (max access hz 50.000000)" in output
+
+
+def test_damo_finds_our_recording_valid(damo: Damo, processes: Recording) -> None:
+    assert damo("validate", "--nr_regions", "1", "150", recording=processes.path) == ""
+
+
+@pytest.mark.parametrize("written", [changing_snapshots(6, TARGETS)[:30], tuned_snapshots()], ids=["fixed", "tuned"])
+def test_what_damo_writes_again_of_our_recording_is_the_same(
+    damo: Damo, tmp_path: Path, written: list[Snapshot]
+) -> None:
+    write_recording(tmp_path / "ours", written)
+    options = ("convert_record_format", "--output_file", tmp_path / "damos")
+    damo(*options, recording=tmp_path / "ours", option="--record_file")
+    assert [plain(each) for each in read_recording(tmp_path / "damos")] == [plain(each) for each in written]
+
+
+def plain(snapshot: Snapshot) -> tuple[object, ...]:
+    columns = [getattr(snapshot.regions, name).tolist() for name in Regions.__slots__]
+    return snapshot.end_ns, snapshot.intervals, snapshot.age_unit_us, columns
+
+
+DAMO_WRITES = """
+import json, pathlib, sys
+import damo
+sys.path.insert(0, str(pathlib.Path(damo.__file__).parent))
+import _damon, _damo_records
+
+given = json.load(sys.stdin)
+records = []
+for target, snapshots in enumerate(given["targets"]):
+    intervals = _damon.DamonIntervals("5ms", "100ms", "1s")
+    record = _damo_records.DamonRecord(0, 0, intervals, None, target, [])
+    for start_time, end_time, rows in snapshots:
+        regions = [_damon.DamonRegion(start, end, accesses, given["accesses"], age, given["age"])
+                   for start, end, accesses, age in rows]
+        record.snapshots.append(_damo_records.DamonSnapshot(start_time, end_time, regions, None))
+    records.append(record)
+error = _damo_records.write_damon_records(records, given["path"], given["format"], 0o600)
+kdamonds = [_damon.Kdamond("on", 1, [_damon.DamonCtx("vaddr")])]
+with open(given["path"] + ".kdamonds", "w") as file:
+    json.dump([kdamond.to_kvpairs() for kdamond in kdamonds], file)
+sys.exit(error)
+"""
+
+
+def damo_writes(path: Path, snapshots: list[Snapshot], **given: object) -> None:
+    """Let damo's own code write a recording: one record per target, as `damo record` does."""
+    targets = [
+        [
+            (snapshot.end_ns - 10**8, snapshot.end_ns, _rows(of_target(snapshot.regions, target)))
+            for snapshot in snapshots
+        ]
+        for target in range(TARGETS)
+    ]
+    subprocess.run(
+        [sys.executable, "-c", DAMO_WRITES],
+        input=json.dumps({"path": str(path), "targets": targets, **given}),
+        check=True,
+        text=True,
+        env={**os.environ, "HOME": str(path.parent)},
+    )
+
+
+def _rows(regions: Regions) -> list[tuple[int, ...]]:
+    columns = (regions.start, regions.end, regions.nr_accesses, regions.age)
+    return list(zip(*(column.tolist() for column in columns), strict=True))
+
+
+@pytest.mark.parametrize("file_format", ["json_compressed", "json"])
+def test_a_recording_written_by_damo_is_read_as_it_was_meant(tmp_path: Path, file_format: str) -> None:
+    meant = changing_snapshots(4, TARGETS)[:40]
+    damo_writes(tmp_path / "r", meant, format=file_format, accesses="samples", age="aggr_intervals")
+    recording = read_recording(tmp_path / "r")
+    assert recording.damage is None
+    assert [plain(each) for each in recording] == [plain(each) for each in meant]
+
+
+def test_the_operations_that_damo_wrote_beside_its_recording_are_known(tmp_path: Path) -> None:
+    meant = changing_snapshots(4, TARGETS)[:2]
+    damo_writes(tmp_path / "r", meant, format="json_compressed", accesses="samples", age="aggr_intervals")
+    assert read_recording(tmp_path / "r").monitors[0].operations == "vaddr"
+
+
+def test_percents_and_times_written_by_damo_are_converted(tmp_path: Path) -> None:
+    counted = changing_snapshots(5, TARGETS)[0]
+    regions = counted.regions
+    percents = Regions(regions.target, regions.start, regions.end, regions.nr_accesses * 5, regions.age * 100_000)
+    told = Snapshot(0, counted.end_ns, percents, None, None)
+    damo_writes(tmp_path / "r", [told], format="json_compressed", accesses="percent", age="usec")
+    assert [plain(each) for each in read_recording(tmp_path / "r")] == [plain(counted)]

@@ -215,7 +215,7 @@ def _what_to_record(
         return recorder.only(config, processes={"match": [{"pid": pid}]}), "recorded"
     if command:
         return recorder.only(config, command=list(command)), "recorded"
-    return config, monitor
+    return (recorder.chosen(config, monitor) if monitor else config), monitor
 
 
 def _seconds(text: str) -> float:

@@ -55,6 +55,15 @@ def only(config: Config, **watched: object) -> Config:
     return config.model_copy(update={"monitors": (monitor,), "kernel": kernel})
 
 
+def chosen(config: Config, name: str) -> Config:
+    """Return the configuration with only the monitor of that name; what is not ours is observed, not started."""
+    monitors = tuple(monitor for monitor in config.monitors if monitor.name == name)
+    control = config.kernel.control if monitors else "never"
+    return config.model_copy(
+        update={"monitors": monitors, "kernel": config.kernel.model_copy(update={"control": control})}
+    )
+
+
 def record(
     take: Take, paths: KernelPaths, path: Path, stopped: Callable[[float], bool], say: Callable[[str], None]
 ) -> int:

@@ -125,7 +125,7 @@ class PageMaker:
         """Take the pages made since the last call.
 
         A sub-buffer that is not full goes out as it is; the rest of it is a page of its own next time, which
-        begins at the time of the last event read. So does the kernel when the reader is close behind the writer.
+        begins at the time of the last event read. So it is when the reader is close behind the writer.
         """
         self._room -= len(self._data)
         self._finish_page()

@@ -1,5 +1,6 @@
 """The process that is the fake kernel. Ends when it is unmounted or its standard input ends."""
 
+import json
 import os
 import sys
 import threading
@@ -13,6 +14,7 @@ from damon_exporter.testing.fake_kernel.control import Control
 from damon_exporter.testing.fake_kernel.fuse_mount import mount, unmount
 from damon_exporter.testing.fake_kernel.fuse_server import FuseServer
 from damon_exporter.testing.fake_kernel.kernel import Kernel
+from damon_exporter.testing.fake_kernel.machine import DEFAULT_MEMORY_MAP, MemoryMapEntry
 
 CRASHED = 70  # EX_SOFTWARE
 
@@ -21,13 +23,24 @@ CRASHED = 70  # EX_SOFTWARE
 @click.argument("mountpoint", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--kernel", "name", type=click.Choice(profile.KNOWN), default=profile.KNOWN[-1])
 @click.option("--cpus", type=click.IntRange(1, 4096), default=2)
-@click.option(
-    "--control", "socket", type=click.Path(path_type=Path), required=True, help="Unix socket to make."
-)
-def main(mountpoint: Path, name: str, cpus: int, socket: Path) -> None:
+@click.option("--control", "socket", type=click.Path(path_type=Path), required=True, help="Unix socket to make.")
+@click.option("--enable", "enabled", multiple=True, help="Module that runs from boot, such as damon_stat.")
+@click.option("--memory-map", type=json.loads, help="JSON: [[start, end, type], …] of physical memory.")
+def main(
+    mountpoint: Path,
+    name: str,
+    cpus: int,
+    socket: Path,
+    enabled: tuple[str, ...],
+    memory_map: list[tuple[int, int, str]] | None,
+) -> None:
     """Mount a fake kernel at MOUNTPOINT and serve it until standard input ends."""
     threading.excepthook = crash
-    kernel = Kernel(profile.Profile.named(name), cpus)
+    entries = DEFAULT_MEMORY_MAP if memory_map is None else [MemoryMapEntry(*entry) for entry in memory_map]
+    kernel = Kernel(profile.Profile.named(name), cpus, entries)
+    with kernel.lock:
+        for module in enabled:
+            kernel.modules[module].start()
     control = Control(kernel, socket)
     device = mount(mountpoint)
     threading.Thread(target=unmount_at_end_of_input, args=(mountpoint,), daemon=True).start()

@@ -14,15 +14,25 @@ from damon_exporter.kernel.paths import KernelPaths
 from damon_exporter.testing.fake_kernel.fuse_mount import unmount
 
 START_SECONDS = 20.0
+END_SECONDS = 5.0
 
 
 class FakeKernel:
     """A fake kernel below ``root``, from entering the context to leaving it.
 
-    ``sysfs``, ``procfs`` and ``tracefs`` are its mount points; everything else of the kernel is not imitated.
+    ``enabled`` are the modules that run from boot, as damon_stat does on Debian's 7.3. ``memory_map`` is the
+    physical memory as (start, end, type), end exclusive; 4 GiB by default.
     """
 
-    def __init__(self, root: Path, *, kernel: str = "7.3", cpus: int = 2) -> None:
+    def __init__(
+        self,
+        root: Path,
+        *,
+        kernel: str = "7.3",
+        cpus: int = 2,
+        enabled: Sequence[str] = (),
+        memory_map: Sequence[tuple[int, int, str]] | None = None,
+    ) -> None:
         self.root = root / "mnt"
         self.sysfs = self.root / "sys"
         self.procfs = self.root / "proc"
@@ -31,7 +41,9 @@ class FakeKernel:
         self.kdamonds = self.paths.damon_admin / "kdamonds"
         self._socket = root / "control"
         self._log = root / "log"
-        self._options = [f"--kernel={kernel}", f"--cpus={cpus}"]
+        self._options = [f"--kernel={kernel}", f"--cpus={cpus}", *(f"--enable={name}" for name in enabled)]
+        if memory_map is not None:
+            self._options.append(f"--memory-map={json.dumps(memory_map)}")
 
     def __enter__(self) -> Self:
         self.root.mkdir(parents=True)
@@ -69,10 +81,8 @@ class FakeKernel:
     def _end(self) -> str:
         """Unmount, end the process, and return what it had to say."""
         unmount(self.root)
-        assert self._process.stdin is not None
-        self._process.stdin.close()
         try:
-            self._process.wait(5)
+            self._process.communicate(timeout=END_SECONDS)  # ends its standard input
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
@@ -91,6 +101,10 @@ class FakeKernel:
         with file.open("wb", buffering=0) as raw:
             raw.write(f"{text}\n".encode())
 
+    def parameter(self, module: str, name: str) -> Path:
+        """A parameter of a module."""
+        return self.paths.module_parameters(module) / name
+
     def read(self, path: str) -> str:
         """Read a file below ``kdamonds``, without the newline at its end."""
         return (self.kdamonds / path).read_text().removesuffix("\n")
@@ -106,13 +120,15 @@ class FakeKernel:
         memory: Sequence[tuple[int, int, float]] | None = None,
     ) -> None:
         """Start a process. ``memory`` are its mappings as (start, end, share of samples that find it accessed)."""
-        self._order(
-            "add_process", pid=pid, comm=comm, cmdline=list(cmdline), cgroup=cgroup, rss=rss, memory=memory
-        )
+        self._order("add_process", pid=pid, comm=comm, cmdline=list(cmdline), cgroup=cgroup, rss=rss, memory=memory)
 
     def remove_process(self, pid: int) -> None:
         """End a process and reap it."""
         self._order("remove_process", pid=pid)
+
+    def end_process(self, pid: int) -> None:
+        """End a process and leave a zombie."""
+        self._order("end_process", pid=pid)
 
     def set_physical_heat(self, heats: Sequence[tuple[int, int, float]] | None) -> None:
         """Say which physical addresses are how hot, as (start, end, ratio 0…1). None: the default pattern."""

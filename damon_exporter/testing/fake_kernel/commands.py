@@ -7,11 +7,12 @@ been served, mostly without the lock, and the write succeeded whatever had happe
 
 import errno
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from damon_exporter.testing.fake_kernel.kdamond import MICROSECOND, NEVER, Kdamond
+from damon_exporter.testing.fake_kernel.kdamond import NEVER, Kdamond, seconds
 from damon_exporter.testing.fake_kernel.schemes import Walk
 from damon_exporter.testing.fake_kernel.tree import fail
 from damon_exporter.testing.fake_kernel.tried_regions import clear, populate
@@ -22,12 +23,10 @@ if TYPE_CHECKING:
 POLL_SECONDS = 0.1
 
 
-def wait_until(slot: "Slot", served: Callable[[], bool], *, due: float = NEVER) -> None:
+def wait_until(kdamond: Kdamond, served: Callable[[], bool], *, due: float = NEVER) -> None:
     """Sleep, without the fake's own lock, until it is served, due, or the kdamond has ended."""
-    kdamond = slot.kdamond
-    assert kdamond is not None
     while kdamond.alive and not served() and (rest := due - time.monotonic()) > 0:
-        slot.kernel.lock.wait(min(rest, 60.0))
+        kdamond.kernel.lock.wait(min(rest, 60.0))
 
 
 def nothing() -> bool:
@@ -41,8 +40,8 @@ class Served:
     def call(self, slot: "Slot", function: Callable[[], None]) -> None:
         """Run a function in the kdamond. EINVAL if there never was one, ECANCELED if it has ended or ends."""
         with slot.sysfs.lock():
-            kdamond = self._kdamond(slot)
-            wait_until(slot, nothing, due=kdamond.next_call())
+            kdamond = slot.started
+            wait_until(kdamond, nothing, due=kdamond.next_call())
             if not kdamond.alive:
                 raise fail(errno.ECANCELED)
             function()
@@ -50,36 +49,27 @@ class Served:
     def walk(self, slot: "Slot", *, with_regions: bool) -> None:
         """Collect one application of every scheme. The old result is gone even where ECANCELED is the answer."""
         with slot.sysfs.lock():
-            if slot.kdamond is not None:
-                clear(slot.staged)
-            kdamond = self._kdamond(slot)
+            kdamond = slot.started
+            clear(slot.staged)
             if not kdamond.schemes or kdamond.context.paused:
                 raise fail(errno.ECANCELED)
             if kdamond.deactivated:
-                wait_until(slot, nothing, due=kdamond.next_call())
+                wait_until(kdamond, nothing, due=kdamond.next_call())
                 raise fail(errno.ECANCELED)
             walk = kdamond.walk = Walk(set(range(len(kdamond.schemes))))
-            wait_until(slot, lambda: not walk.pending)
+            wait_until(kdamond, lambda: not walk.pending)
             if walk.pending:
                 raise fail(errno.ECANCELED)
             populate(slot, walk.regions, with_regions=with_regions, numbered_per_scheme=True)
 
     def commit(self, slot: "Slot") -> None:
         """Rehearsed: if anything is wrong, the kdamond goes on as before."""
-        self.call(slot, lambda: running(slot).commit(slot.read_staged()))
+        self.call(slot, lambda: slot.started.commit(slot.read_staged()))
 
     def clear(self, slot: "Slot") -> None:
         """Works on a kdamond that has ended, too."""
         slot.sysfs.refuse_while_locked()
         clear(slot.staged)
-
-    def _kdamond(self, slot: "Slot") -> Kdamond:
-        slot.staged  # noqa: B018 - raises EINVAL where there is no context
-        if slot.kdamond is None:
-            raise fail(errno.EINVAL)
-        if not slot.kdamond.alive:
-            raise fail(errno.ECANCELED)
-        return slot.kdamond
 
 
 class Polled:
@@ -87,21 +77,22 @@ class Polled:
 
     def call(self, slot: "Slot", function: Callable[[], None]) -> None:
         """Run a function in the kdamond after its next sample. EINVAL if none runs."""
-        self._request(slot, function, lambda: False, due=lambda kdamond: kdamond.next_call())
+        with self._request(slot) as kdamond:
+            wait_until(kdamond, nothing, due=kdamond.next_call())
+            if kdamond.alive:
+                function()
 
     def commit(self, slot: "Slot") -> None:
         """Served only after an aggregation, and so never while watermarks keep DAMON asleep. A bad one ends it."""
-        before = slot.kdamond.aggregations if slot.kdamond else 0
-
-        def commit_or_end() -> None:
+        with self._request(slot) as kdamond:
+            before = kdamond.aggregations
+            wait_until(kdamond, lambda: kdamond.aggregations > before)
+            if not kdamond.alive:
+                return
             try:
-                running(slot).commit(slot.read_staged())
+                kdamond.commit(slot.read_staged())
             except OSError:
-                running(slot).stop()
-
-        self._request(
-            slot, commit_or_end, lambda: running(slot).aggregations > before, due=lambda kdamond: NEVER
-        )
+                kdamond.stop()
 
     def clear(self, slot: "Slot") -> None:
         """Needs a running kdamond."""
@@ -111,43 +102,30 @@ class Polled:
         """Holds the lock while it collects. A scheme that matches nothing is given up after two apply intervals."""
 
         def collect() -> None:
-            kdamond = running(slot)
+            kdamond = slot.started
             with slot.sysfs.lock():
                 clear(slot.staged)
                 walk = kdamond.walk = Walk(set(range(len(kdamond.schemes))))
-                wait_until(slot, lambda: walk.complete, due=time.monotonic() + 2 * longest_interval(kdamond))
+                wait_until(kdamond, lambda: walk.complete, due=time.monotonic() + 2 * longest_interval(kdamond))
                 populate(slot, walk.regions, with_regions=with_regions, numbered_per_scheme=False)
 
         self.call(slot, collect)
 
-    def _request(
-        self,
-        slot: "Slot",
-        function: Callable[[], None],
-        served: Callable[[], bool],
-        due: Callable[[Kdamond], float],
-    ) -> None:
+    @contextmanager
+    def _request(self, slot: "Slot") -> Iterator[Kdamond]:
+        """EBUSY while another's request is pending. Who asked finds out only when he looks next."""
         if slot.sysfs.request_pending:
             raise fail(errno.EBUSY)
-        slot.staged  # noqa: B018 - raises EINVAL where there is no context
-        if slot.kdamond is None or not slot.kdamond.alive:
+        if not slot.started.alive:
             raise fail(errno.EINVAL)
         started = time.monotonic()
         slot.sysfs.request_pending = True
         try:
-            wait_until(slot, served, due=due(slot.kdamond))
-            if slot.kdamond.alive:
-                function()
+            yield slot.started
             polls = (time.monotonic() - started) // POLL_SECONDS + 1
-            wait_until(slot, nothing, due=started + polls * POLL_SECONDS)
+            wait_until(slot.started, nothing, due=started + polls * POLL_SECONDS)
         finally:
             slot.sysfs.request_pending = False
-
-
-def running(slot: "Slot") -> Kdamond:
-    """The kdamond that a command is about; the caller has seen that there is one."""
-    assert slot.kdamond is not None
-    return slot.kdamond
 
 
 def longest_interval(kdamond: Kdamond) -> float:
@@ -156,7 +134,7 @@ def longest_interval(kdamond: Kdamond) -> float:
     intervals = [scheme.scheme.apply_interval_us or aggr_us for scheme in kdamond.schemes]
     if kdamond.deactivated:
         intervals = [scheme.scheme.watermarks.interval_us for scheme in kdamond.schemes]
-    return max(intervals, default=0) * MICROSECOND
+    return seconds(max(intervals, default=0))
 
 
 def way(slot: "Slot") -> Served | Polled:
@@ -172,14 +150,8 @@ class Command:
     run: Callable[["Slot"], None]
 
 
-def turn_on(slot: "Slot") -> None:
-    """`on`."""
-    slot.staged  # noqa: B018 - raises EINVAL where there is no context
-    slot.turn_on()
-
-
 COMMANDS = {
-    "on": Command("5.18", turn_on),
+    "on": Command("5.18", lambda slot: slot.turn_on()),
     "off": Command("5.18", lambda slot: slot.turn_off()),
     "commit": Command("5.19", lambda slot: way(slot).commit(slot)),
     "commit_schemes_quota_goals": Command("6.8", lambda slot: way(slot).call(slot, lambda: None)),
@@ -187,8 +159,6 @@ COMMANDS = {
     "update_schemes_tried_bytes": Command("6.6", lambda slot: way(slot).walk(slot, with_regions=False)),
     "update_schemes_tried_regions": Command("6.2", lambda slot: way(slot).walk(slot, with_regions=True)),
     "clear_schemes_tried_regions": Command("6.2", lambda slot: way(slot).clear(slot)),
-    "update_schemes_effective_quotas": Command(
-        "6.9", lambda slot: way(slot).call(slot, slot.update_effective_quotas)
-    ),
+    "update_schemes_effective_quotas": Command("6.9", lambda slot: way(slot).call(slot, slot.update_effective_quotas)),
     "update_tuned_intervals": Command("6.15", lambda slot: way(slot).call(slot, slot.update_tuned_intervals)),
 }

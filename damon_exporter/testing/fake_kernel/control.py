@@ -2,7 +2,6 @@
 
 import json
 import socketserver
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from damon_exporter.testing.fake_kernel.kernel import Kernel
 from damon_exporter.testing.fake_kernel.memory import Heat
 from damon_exporter.testing.fake_kernel.procfs import DEFAULT_MEMORY, Process
 from damon_exporter.testing.fake_kernel.slot import Slot
+from damon_exporter.testing.fake_kernel.tree import expect
 
 
 class Control:
@@ -47,21 +47,23 @@ class Control:
         self, pid: int, comm: str, cmdline: list[str], cgroup: str, rss: int, memory: list[list[float]] | None
     ) -> None:
         """Start a process. ``memory``: (start, end, ratio) of its mappings."""
-        heats = (
-            DEFAULT_MEMORY if memory is None else tuple(Heat(int(s), int(e), ratio) for s, e, ratio in memory)
-        )
+        heats = DEFAULT_MEMORY if memory is None else tuple(Heat(int(s), int(e), ratio) for s, e, ratio in memory)
         self.kernel.processes.add(Process(pid, comm, tuple(cmdline), cgroup, rss, memory=heats))
         self.kernel.memory_version += 1
 
     def remove_process(self, pid: int) -> None:
         """End a process and reap it."""
         self.kernel.processes.remove(pid)
+        self.kernel.memory_version += 1
+
+    def end_process(self, pid: int) -> None:
+        """End a process and leave a zombie."""
+        self.kernel.processes.end(pid)
+        self.kernel.memory_version += 1
 
     def set_physical_heat(self, heats: list[list[float]] | None) -> None:
         """Say which physical addresses are how hot; None: the default pattern."""
-        self.kernel.physical_heat = (
-            None if heats is None else [Heat(int(s), int(e), ratio) for s, e, ratio in heats]
-        )
+        self.kernel.physical_heat = None if heats is None else [Heat(int(s), int(e), ratio) for s, e, ratio in heats]
         self.kernel.memory_version += 1
 
     def set_cgroups(self, paths: list[str]) -> None:
@@ -82,7 +84,4 @@ class Control:
 
     def kill_kdamond(self, index: int) -> None:
         """End the kdamond of a slot, as the kernel does when it fails inside."""
-        slot = self.kernel.damon.kdamonds.items[index]
-        assert isinstance(slot, Slot)
-        assert slot.kdamond is not None
-        slot.kdamond.stop()
+        expect(self.kernel.damon.kdamonds.items[index], Slot).started.stop()

@@ -49,6 +49,7 @@ RELEASE_IN = Struct("=QIIQ")
 MKDIR_IN = Struct("=II")
 DIRECTORY_ENTRY = Struct("=QQII")
 FORGET_IN = Struct("=Q")
+INTERRUPT_IN = Struct("=Q")
 BATCH_FORGET_IN = Struct("=II")
 BATCH_FORGET_ONE = Struct("=QQ")
 POLL_IN = Struct("=QQII")
@@ -63,10 +64,10 @@ CAN_PARALLEL_DIROPS = 1 << 18
 OPEN_DIRECT_IO = 1 << 0
 OPEN_NO_FLUSH = 1 << 5
 OPEN_PARALLEL_DIRECT_WRITES = 1 << 6
+OPEN_AS_ATTRIBUTE = OPEN_DIRECT_IO | OPEN_NO_FLUSH | OPEN_PARALLEL_DIRECT_WRITES
+"""Every read and write reaches the fake as it is, even two writes to one file at the same time (Linux 6.2)."""
 
 SETATTR_MODE = 1 << 0
-SETATTR_UID = 1 << 1
-SETATTR_GID = 1 << 2
 
 NOTIFY_POLL = 1
 NOTIFY_INVALIDATE_ENTRY = 3
@@ -101,6 +102,17 @@ def reply(unique: int, body: bytes = b"", error: int = 0) -> bytes:
 def notification(code: int, body: bytes) -> bytes:
     """A message that no request asked for."""
     return OUT_HEADER.pack(OUT_HEADER.size + len(body), code, 0) + body
+
+
+def wake_up(waiter: int) -> bytes:
+    """Tell one who waits in poll(2) to look again."""
+    return notification(NOTIFY_POLL, POLL_WAKEUP_OUT.pack(waiter))
+
+
+def invalidated_name(folder: int, name: str) -> bytes:
+    """Tell the real kernel that a name is not there any more."""
+    body = INVALIDATE_ENTRY_OUT.pack(folder, len(name), 0) + name.encode() + b"\0"
+    return notification(NOTIFY_INVALIDATE_ENTRY, body)
 
 
 def directory_entry(inode: int, offset: int, file_type: int, name: str) -> bytes:

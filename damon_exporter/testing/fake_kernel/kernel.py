@@ -6,29 +6,27 @@ from collections.abc import Sequence
 from damon_exporter.testing.fake_kernel.core import Core
 from damon_exporter.testing.fake_kernel.damon_sysfs import DamonSysfs
 from damon_exporter.testing.fake_kernel.faults import Faults
+from damon_exporter.testing.fake_kernel.machine import (
+    DEFAULT_MEMORY_MAP,
+    MemoryMapEntry,
+    build_machine,
+    system_ram,
+)
 from damon_exporter.testing.fake_kernel.memory import Heat, Range, default_heat
+from damon_exporter.testing.fake_kernel.modules import build_modules
 from damon_exporter.testing.fake_kernel.procfs import Processes
 from damon_exporter.testing.fake_kernel.profile import Profile
-from damon_exporter.testing.fake_kernel.targets import MonitoredTarget
-from damon_exporter.testing.fake_kernel.tree import Root
-
-
-class Trace:
-    """Nothing yet."""
-
-    def damon_aggregated(self, pid: int, target_id: int, target: MonitoredTarget) -> None:
-        """Nothing yet."""
-
-    def damon_monitor_intervals_tune(self, pid: int, sample_us: int) -> None:
-        """Nothing yet."""
+from damon_exporter.testing.fake_kernel.tracefs import Trace
+from damon_exporter.testing.fake_kernel.tree import Root, text_file
 
 
 class Kernel:
     """``lock`` guards everything; who waits for something to happen waits on it."""
 
-    def __init__(self, profile: Profile, cpus: int) -> None:
+    def __init__(self, profile: Profile, cpus: int, memory_map: Sequence[MemoryMapEntry] = DEFAULT_MEMORY_MAP) -> None:
         self.profile = profile
         self.cpus = cpus
+        self.system_ram = system_ram(memory_map)
         self.lock = threading.Condition()
         self.faults = Faults()
         self.root = Root()
@@ -36,9 +34,12 @@ class Kernel:
         self.physical_heat: list[Heat] | None = None
         self.memory_version = 0
         self.processes = Processes(self.root.make("proc"))
+        self.root.make("proc/sys/kernel").add("osrelease", text_file(f"{profile.name}.0-fake\n"))
         self.core = Core(self)
-        self.trace = Trace()
+        self.trace = Trace(self, self.root.make("sys/kernel"))
         self.damon = DamonSysfs(self, self.root.make("sys/kernel/mm"))
+        build_machine(self.root.make("sys"), memory_map, cpus)
+        self.modules = build_modules(self)
 
     def heat(self, pid: int | None, ranges: Sequence[Range]) -> Sequence[Heat]:
         """How hot what is: of a process, or of physical memory (``pid`` None)."""

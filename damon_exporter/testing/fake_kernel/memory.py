@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -44,7 +45,7 @@ def lay_out(ranges: Sequence[Range], heats: Sequence[Heat], largest: int) -> Lay
     for start, end in ranges:
         inside = {address for heat in heats for address in (heat.start, heat.end) if start < address < end}
         edges = sorted({start, end} | inside)
-        for low, high in zip(edges, edges[1:], strict=False):
+        for low, high in pairwise(edges):
             ratio = max((heat.ratio for heat in heats if heat.start <= low < heat.end), default=0.0)
             count = -(-(high - low) // max(largest, PAGE))
             step = max(-(-(high - low) // count // PAGE) * PAGE, PAGE)

@@ -1,8 +1,9 @@
 """What `on` and `commit` make of the files of a context, with the errors of the kernel for what it refuses."""
 
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from damon_exporter.testing.fake_kernel.tree import Directory, fail
 from damon_exporter.testing.fake_kernel.values import Choice, Flag, Number, Numbered, Text
@@ -84,49 +85,46 @@ class Context:
     paused: bool = False
 
 
+@dataclass(frozen=True, slots=True)
 class Surroundings:
     """What the check of parameters asks the rest of the kernel."""
 
-    def __init__(self, process_exists: Callable[[int], bool], cgroup_exists: Callable[[str], bool]) -> None:
-        self.process_exists = process_exists
-        self.cgroup_exists = cgroup_exists
+    process_exists: Callable[[int], bool]
+    cgroup_exists: Callable[[str], bool]
 
 
 def number(folder: Directory, path: str) -> int:
     """The value of a number file; 0 where this kernel has no such file."""
     try:
-        node = folder.at(path)
+        return folder.get(path, Number).value
     except KeyError:
         return 0
-    assert isinstance(node, Number)
-    return node.value
 
 
 def word(folder: Directory, path: str) -> str:
-    """The value of a file of words or of free text."""
-    node = folder.at(path)
-    assert isinstance(node, Choice | Text)
-    return node.value
+    """The value of a file of words."""
+    return folder.get(path, Choice).value
 
 
-def flag(folder: Directory, path: str, *, default: bool = False) -> bool:
-    """The value of a Y/N file; the default where this kernel has no such file."""
+def text(folder: Directory, path: str) -> str:
+    """The value of a file of free text."""
+    return folder.get(path, Text).value
+
+
+def flag(folder: Directory, path: str) -> bool:
+    """The value of a Y/N file; N where this kernel has no such file."""
     try:
-        node = folder.at(path)
+        return folder.get(path, Flag).value
     except KeyError:
-        return default
-    assert isinstance(node, Flag)
-    return node.value
+        return False
 
 
-def items(folder: Directory, path: str) -> list[Directory]:
+def items(folder: Directory, path: str) -> Sequence[Directory]:
     """The numbered folders below a path; none where this kernel has no such folder."""
     try:
-        node = folder.at(path)
+        return folder.get(path, Numbered).items
     except KeyError:
-        return []
-    assert isinstance(node, Numbered)
-    return list(node.items)
+        return ()
 
 
 def read_context(folder: Directory, surroundings: Surroundings) -> Context:
@@ -169,7 +167,7 @@ def check_probes(folder: Directory, surroundings: Surroundings) -> None:
     """A probe whose cgroup is not there: EINVAL."""
     for probe in items(folder, "monitoring_attrs/probes"):
         for filter_ in items(probe, "filters"):
-            if word(filter_, "type") == "memcg" and not surroundings.cgroup_exists(word(filter_, "path")):
+            if word(filter_, "type") == "memcg" and not surroundings.cgroup_exists(text(filter_, "path")):
                 raise fail(errno.EINVAL)
 
 
@@ -184,10 +182,8 @@ def read_targets(folder: Directory, operations: str, surroundings: Surroundings)
         pid = number(target, "pid_target")
         if not physical and not surroundings.process_exists(pid):
             raise fail(errno.EINVAL)
-        regions = tuple(
-            (number(region, "start"), number(region, "end")) for region in items(target, "regions")
-        )
-        if any(before[1] > after[0] for before, after in zip(regions, regions[1:], strict=False)):
+        regions = tuple((number(region, "start"), number(region, "end")) for region in items(target, "regions"))
+        if any(before[1] > after[0] for before, after in pairwise(regions)):
             raise fail(errno.EINVAL)
         targets.append(Target(None if physical else pid, regions, flag(target, "obsolete_target")))
     return tuple(targets)
@@ -224,7 +220,7 @@ def read_filters(folder: Directory, surroundings: Surroundings) -> int | None:
     for kind in ("core_filters", "ops_filters", "filters"):
         for filter_ in items(folder, kind):
             type_ = word(filter_, "type")
-            if type_ == "memcg" and not surroundings.cgroup_exists(word(filter_, "memcg_path")):
+            if type_ == "memcg" and not surroundings.cgroup_exists(text(filter_, "memcg_path")):
                 raise fail(errno.ENOMEM)
             if type_ == "addr" and number(filter_, "addr_start") > number(filter_, "addr_end"):
                 raise fail(errno.ENOMEM)

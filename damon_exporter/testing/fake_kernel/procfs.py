@@ -12,6 +12,7 @@ from damon_exporter.testing.fake_kernel.tree import Directory, File
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 FIRST_KERNEL_THREAD = 700
 KTHREADD = 2
+PF_KTHREAD = 0x0020_0000
 DEFAULT_MEMORY = (
     Heat(0x5555_5000_0000, 0x5555_5000_0000 + (64 << 20), 1.0),
     Heat(0x7F00_0000_0000, 0x7F00_0000_0000 + (128 << 20), 0.0),
@@ -31,6 +32,7 @@ class Process:
     ppid: int = 1
     memory: tuple[Heat, ...] = DEFAULT_MEMORY
     cpu_seconds: Callable[[], float] = lambda: 0.0
+    state: str = "S"
 
     @property
     def virtual_bytes(self) -> int:
@@ -52,17 +54,16 @@ class Process:
         return folder
 
     def stat(self) -> str:
-        """52 fields, of which pid, comm, state, ppid, processor time, start time, size and rss are true."""
+        """52 fields, of which pid, comm, state, parent, flags, processor time, start, size and rss are true."""
         fields = ["0"] * 49
         fields[0] = str(self.ppid)  # field 4
-        fields[11] = str(
-            round(self.cpu_seconds() * TICKS_PER_SECOND)
-        )  # 15: stime, where kernel threads spend theirs
+        fields[5] = str(PF_KTHREAD if self.ppid == KTHREADD else 0)  # 9: flags
+        fields[11] = str(round(self.cpu_seconds() * TICKS_PER_SECOND))  # 15: stime, where kernel threads spend theirs
         fields[16] = "1"  # 20: threads
         fields[18] = str(self.pid)  # 22: start time in ticks after boot; the later, the larger the pid
         fields[19] = str(self.virtual_bytes)  # 23
         fields[20] = str(self.rss_bytes // PAGE)  # 24
-        return f"{self.pid} ({self.comm}) S {' '.join(fields)}\n"
+        return f"{self.pid} ({self.comm}) {self.state} {' '.join(fields)}\n"
 
     def statm(self) -> str:
         """In pages."""
@@ -72,7 +73,7 @@ class Process:
         """The lines that tools look at."""
         lines = {
             "Name": self.comm,
-            "State": "S (sleeping)",
+            "State": f"{self.state} ({'zombie' if self.state == 'Z' else 'sleeping'})",
             "Tgid": self.pid,
             "Pid": self.pid,
             "PPid": self.ppid,
@@ -123,6 +124,11 @@ class Processes:
         del self._by_pid[pid]
         self._proc.remove(str(pid))
 
+    def end(self, pid: int) -> None:
+        """Let a process be a zombie: it is still there, but has no memory any more."""
+        process = self._by_pid[pid]
+        process.state, process.memory, process.rss_bytes = "Z", (), 0
+
     def exists(self, pid: int) -> bool:
         """Whether find_get_pid() finds it."""
         return pid in self._by_pid
@@ -138,6 +144,6 @@ class Processes:
         process = self._by_pid.get(pid)
         return process.memory if process else ()
 
-    def address_ranges(self, pid: int) -> list[Range]:
+    def address_ranges(self, pid: int) -> tuple[Range, ...]:
         """What vaddr monitors, without the joining of all but the two largest gaps."""
-        return [(heat.start, heat.end) for heat in self.memory(pid)]
+        return tuple((heat.start, heat.end) for heat in self.memory(pid))

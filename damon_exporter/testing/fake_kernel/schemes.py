@@ -40,7 +40,7 @@ class AppliedScheme:
     """A scheme of a running kdamond. ``next_apply`` is CLOCK_MONOTONIC, and counts only with an interval of its own."""
 
     scheme: Scheme
-    next_apply: float
+    next_apply: float = 0.0
     stats: Stats = field(default_factory=Stats)
     active: bool = False
 

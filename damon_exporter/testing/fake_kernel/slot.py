@@ -1,11 +1,13 @@
 """kdamonds/K: the files ``state``, ``pid`` and ``refresh_ms`` of one kdamond, and what is staged below it."""
 
 import errno
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from damon_exporter.testing.fake_kernel.commands import COMMANDS
 from damon_exporter.testing.fake_kernel.kdamond import Kdamond
-from damon_exporter.testing.fake_kernel.parameters import Context, Surroundings, items, read_context
+from damon_exporter.testing.fake_kernel.parameters import Context, Surroundings, items, number, read_context
+from damon_exporter.testing.fake_kernel.schemes import AppliedScheme
 from damon_exporter.testing.fake_kernel.tree import Directory, File, fail
 from damon_exporter.testing.fake_kernel.values import Number, Numbered, Result
 
@@ -45,27 +47,32 @@ class Slot(Directory):
         return f"{self.kdamond.pid if self.kdamond else -1}\n"
 
     def _write_state(self, text: str) -> None:
-        """One command. The lock is tried first; an unknown word is EINVAL."""
+        """One command. The lock is tried first; then EINVAL for an unknown word, and for a slot without context."""
         self.sysfs.refuse_while_locked()
-        command = COMMANDS.get(text.removesuffix("\n"))
+        word = text.removesuffix("\n")
+        command = COMMANDS.get(word)
         if command is None or not self.kernel.profile.since(command.since):
+            raise fail(errno.EINVAL)
+        if word != "off" and not items(self, "contexts"):
             raise fail(errno.EINVAL)
         command.run(self)
 
     @property
-    def staged(self) -> Directory:
-        """The folder ``contexts/0``. Every command except ``off`` needs it: EINVAL."""
-        contexts = items(self, "contexts")
-        if len(contexts) != 1:
+    def started(self) -> Kdamond:
+        """The last kdamond, even if it has ended. EINVAL if there never was one."""
+        if self.kdamond is None:
             raise fail(errno.EINVAL)
-        return contexts[0]
+        return self.kdamond
+
+    @property
+    def staged(self) -> Directory:
+        """The folder ``contexts/0``."""
+        return self.get("contexts/0", Directory)
 
     def read_staged(self) -> Context:
         """What is staged, checked as `on` and `commit` do."""
         processes = self.kernel.processes
-        return read_context(
-            self.staged, Surroundings(processes.exists, lambda path: path in processes.cgroups and path != "")
-        )
+        return read_context(self.staged, Surroundings(processes.exists, processes.cgroups.__contains__))
 
     def turn_on(self) -> None:
         """damon_sysfs_turn_damon_on(). The context of the kdamond before is gone even if this fails."""
@@ -78,15 +85,12 @@ class Slot(Directory):
 
     def turn_off(self) -> None:
         """damon_sysfs_turn_damon_off(): EINVAL if none was ever started; one that ended by itself: EPERM before 7.3."""
-        if self.kdamond is None:
-            raise fail(errno.EINVAL)
-        if not self.kdamond.alive and not self.kernel.profile.since("7.3"):
+        if not self.started.alive and not self.kernel.profile.since("7.3"):
             raise fail(errno.EPERM)
-        self.kdamond.stop()
+        self.started.stop()
 
     def _refresh_ms(self) -> int:
-        node = self.children.get("refresh_ms")
-        return node.value if isinstance(node, Number) else 0
+        return number(self, "refresh_ms")
 
     def _refresh(self) -> None:
         """damon_sysfs_repeat_call_fn(), skipped while the lock is taken. tried_regions are not refreshed."""
@@ -97,25 +101,23 @@ class Slot(Directory):
 
     def update_tuned_intervals(self) -> None:
         """Show the intervals in force in the files that the user wrote."""
-        assert self.kdamond is not None
+        intervals = self.staged.get("monitoring_attrs/intervals", Directory)
         for name in ("sample_us", "aggr_us"):
-            node = self.staged.at(f"monitoring_attrs/intervals/{name}")
-            assert isinstance(node, Number)
-            node.value = getattr(self.kdamond.attributes, name)
+            intervals.get(name, Number).value = getattr(self.started.attributes, name)
 
     def update_stats(self) -> None:
         """Copy the counters of scheme i to folder i, as far as there is one."""
-        assert self.kdamond is not None
-        for folder, scheme in zip(items(self.staged, "schemes"), self.kdamond.schemes, strict=False):
+        for folder, scheme in self._schemes():
+            stats = folder.get("stats", Directory)
             for name, value in vars(scheme.stats).items():
-                node = folder.folder("stats").children.get(name)
-                if isinstance(node, Result):
-                    node.value = value
+                if name in stats.children:
+                    stats.get(name, Result).value = value
 
     def update_effective_quotas(self) -> None:
         """Copy the quotas in force: here always those that were set."""
-        assert self.kdamond is not None
-        for folder, scheme in zip(items(self.staged, "schemes"), self.kdamond.schemes, strict=False):
-            node = folder.at("quotas/effective_bytes")
-            assert isinstance(node, Result)
-            node.value = scheme.scheme.quota_bytes
+        for folder, scheme in self._schemes():
+            folder.get("quotas/effective_bytes", Result).value = scheme.scheme.quota_bytes
+
+    def _schemes(self) -> Iterable[tuple[Directory, AppliedScheme]]:
+        """The folders of schemes and the schemes of the kdamond, by index, as far as there are both."""
+        return zip(items(self.staged, "schemes"), self.started.schemes, strict=False)

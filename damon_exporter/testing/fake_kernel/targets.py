@@ -1,5 +1,6 @@
 """One monitored target: its regions, and how their accesses and ages go on from aggregation to aggregation."""
 
+import errno
 from collections.abc import Sequence
 
 import numpy as np
@@ -7,13 +8,18 @@ import numpy as np
 from damon_exporter.analysis.snapshot import U32, U64
 from damon_exporter.testing.fake_kernel.memory import Heat, Range, lay_out
 from damon_exporter.testing.fake_kernel.parameters import Target
+from damon_exporter.testing.fake_kernel.tree import fail
 
 
 class MonitoredTarget:
-    """Regions as parallel arrays: ``start``, ``end``, ``nr_accesses`` of the last window, ``age`` in aggregations."""
+    """Regions as parallel arrays: ``start``, ``end``, ``nr_accesses`` of the last window, ``age`` in aggregations.
 
-    def __init__(self, target: Target) -> None:
+    ``ranges`` is what is monitored of the target now, which may not be what a commit asked for just now.
+    """
+
+    def __init__(self, target: Target, ranges: Sequence[Range] = ()) -> None:
         self.target = target
+        self.ranges = ranges
         self.start: U64 = np.zeros(0, np.uint64)
         self.end: U64 = np.zeros(0, np.uint64)
         self.ratio = np.zeros(0, np.float64)
@@ -29,9 +35,14 @@ class MonitoredTarget:
         """Bytes per region."""
         return self.end - self.start
 
-    def lay_out(self, ranges: Sequence[Range], heats: Sequence[Heat], largest: int) -> None:
-        """Take new regions. What was known about an address goes on in the region that holds it now."""
-        layout = lay_out(ranges, heats, largest)
+    @property
+    def total_bytes(self) -> int:
+        """All that is monitored."""
+        return sum(end - start for start, end in self.ranges)
+
+    def lay_out(self, heats: Sequence[Heat], largest: int) -> None:
+        """Cut the ranges into regions. What was known of an address goes on in the region that holds it now."""
+        layout = lay_out(self.ranges, heats, largest)
         known_nr, known_age = self._known_at(layout.start)
         self.start, self.end, self.ratio = layout.start, layout.end, layout.ratio
         self.nr_accesses, self.last_nr_accesses, self.age = known_nr.copy(), known_nr, known_age
@@ -66,3 +77,21 @@ class MonitoredTarget:
     def rescale_ages(self, old_aggr_us: int, new_aggr_us: int) -> None:
         """Ages count aggregations; keep the time that they stand for."""
         self.age = (self.age.astype(np.uint64) * old_aggr_us // max(new_aggr_us, 1)).astype(np.uint32)
+
+
+def merged_targets(running: Sequence[MonitoredTarget], wanted: Sequence[Target]) -> list[MonitoredTarget]:
+    """damon_commit_targets(): target i goes on as target i, with the regions that it has unless the user gives others.
+
+    Targets that are obsolete or missing at the end leave. An obsolete one that is not there: EINVAL.
+    """
+    if any(target.obsolete for target in wanted[len(running) :]):
+        raise fail(errno.EINVAL)
+    merged = []
+    for index, target in enumerate(wanted):
+        if target.obsolete:
+            continue
+        monitored = running[index] if index < len(running) else MonitoredTarget(target)
+        monitored.target = target
+        monitored.ranges = target.regions or monitored.ranges
+        merged.append(monitored)
+    return merged

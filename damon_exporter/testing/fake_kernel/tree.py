@@ -4,7 +4,8 @@ import errno
 import itertools
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import TypeVar
 
 _inode_numbers = itertools.count(2)
 
@@ -32,19 +33,33 @@ class Node:
         return f"{self.parent.path}/{self.name}".removeprefix("/")
 
 
+AnyNode = TypeVar("AnyNode", bound=Node)
+
+
+def expect(node: Node, kind: type[AnyNode]) -> AnyNode:
+    """The node, which the caller knows to be of that kind."""
+    if not isinstance(node, kind):
+        raise TypeError(f"{node.path} is a {type(node).__name__}, not a {kind.__name__}")
+    return node
+
+
 class Directory(Node):
     """A folder. Users may make and remove folders in it only where the kernel gives a way to (tracefs instances)."""
 
-    def __init__(self, children: dict[str, Node] | None = None, mode: int = 0o755) -> None:
+    def __init__(self, children: Mapping[str, Node] | None = None, mode: int = 0o755) -> None:
         super().__init__(stat.S_IFDIR | mode)
         self.children: dict[str, Node] = {}
-        for name, child in (children or {}).items():
-            self.add(name, child)
+        self.update(children or {})
 
     def add(self, name: str, child: Node) -> None:
         """Put a node under a name that is free."""
         child.name, child.parent = name, self
         self.children[name] = child
+
+    def update(self, children: Mapping[str, Node]) -> None:
+        """Put several nodes under names that are free."""
+        for name, child in children.items():
+            self.add(name, child)
 
     def remove(self, name: str) -> None:
         """Take a node and all below it out of the tree."""
@@ -57,26 +72,14 @@ class Directory(Node):
         if isinstance(root, Root):
             root.dropped_names.append((self.inode, name))
 
-    def at(self, path: str) -> Node:
-        """The node at a path below this folder. KeyError if there is none."""
+    def get(self, path: str, kind: type[AnyNode]) -> AnyNode:
+        """The node at a path below this folder. KeyError if there is none, TypeError if it is of another kind."""
         node: Node = self
         for name in path.split("/"):
             if not isinstance(node, Directory):
                 raise KeyError(path)
             node = node.children[name]
-        return node
-
-    def file(self, path: str) -> "File":
-        """The file at a path below this folder."""
-        node = self.at(path)
-        assert isinstance(node, File), path
-        return node
-
-    def folder(self, path: str) -> "Directory":
-        """The folder at a path below this one."""
-        node = self.at(path)
-        assert isinstance(node, Directory), path
-        return node
+        return expect(node, kind)
 
     def make(self, path: str) -> "Directory":
         """The folder at a path below this one, made with its parents where it is missing."""
@@ -84,7 +87,7 @@ class Directory(Node):
         for name in path.split("/"):
             if name not in node.children:
                 node.add(name, Directory())
-            node = node.folder(name)
+            node = node.get(name, Directory)
         return node
 
     def mkdir(self, name: str) -> "Directory":

@@ -16,15 +16,13 @@ if TYPE_CHECKING:
 def clear(context: Directory) -> None:
     """Drop the results of all schemes."""
     for scheme in items(context, "schemes"):
-        folder = scheme.folder("tried_regions")
+        folder = scheme.get("tried_regions", Directory)
         for name in [name for name in folder.children if name != "total_bytes"]:
             folder.remove(name)
-        total_bytes(folder).value = 0
+        folder.get("total_bytes", Result).value = 0
 
 
-def populate(
-    slot: "Slot", regions: Sequence[TriedRegion], *, with_regions: bool, numbered_per_scheme: bool
-) -> None:
+def populate(slot: "Slot", regions: Sequence[TriedRegion], *, with_regions: bool, numbered_per_scheme: bool) -> None:
     """Show regions. Before 6.14 one counter numbers the folders of all schemes; since then each scheme has its own."""
     schemes = items(slot.staged, "schemes")
     shared = itertools.count()
@@ -32,17 +30,10 @@ def populate(
     for region in regions:
         if region.scheme >= len(schemes):
             continue
-        folder = schemes[region.scheme].folder("tried_regions")
-        total_bytes(folder).value += region.end - region.start
+        folder = schemes[region.scheme].get("tried_regions", Directory)
+        folder.get("total_bytes", Result).value += region.end - region.start
         if with_regions:
             folder.add(
                 str(next(numbers[region.scheme])),
                 slot.sysfs.layout.tried_region(region.start, region.end, region.nr_accesses, region.age),
             )
-
-
-def total_bytes(folder: Directory) -> Result:
-    """The file ``total_bytes``."""
-    node = folder.at("total_bytes")
-    assert isinstance(node, Result)
-    return node

@@ -6,24 +6,26 @@ from collections.abc import Callable, Sequence
 
 from damon_exporter.testing.fake_kernel.tree import Directory, File, fail
 
-UNSIGNED = re.compile(r"\+?(0[xX][0-9a-fA-F]+|[0-9]+)\n?")
-SIGNED = re.compile(r"[+-]?(0[xX][0-9a-fA-F]+|[0-9]+)\n?")
+DIGITS = r"(0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)\n?"
+UNSIGNED = re.compile(r"\+?" + DIGITS)
+SIGNED = re.compile(r"[+-]?" + DIGITS)
+OCTAL = re.compile(r"0[0-7]*")
 FLAGS = {"y": True, "Y": True, "1": True, "t": True, "T": True}
 FLAGS |= {"n": False, "N": False, "0": False, "f": False, "F": False}
 
 
 def parse_number(text: str, *, bits: int, signed: bool = False) -> int:
-    """kstrto*() with base 0: ``0x10`` is sixteen, and so is ``020``. EINVAL for no number, ERANGE for too many bits."""
-    if not (SIGNED if signed else UNSIGNED).fullmatch(text):
+    """kstrto*() with base 0, in which ``0x10`` and ``020`` are sixteen.
+
+    EINVAL for what is no number, ERANGE for what has too many bits.
+    """
+    match = (SIGNED if signed else UNSIGNED).fullmatch(text)
+    if not match:
         raise fail(errno.EINVAL)
-    digits = text.strip("+-\n")
-    octal = digits.startswith("0") and digits.isdigit()
-    if octal and not set(digits) <= set("01234567"):
-        raise fail(errno.EINVAL)
-    number = int(digits, 8 if octal else 0)
-    if text.startswith("-"):
-        number = -number
-    if not -(1 << bits - 1) * signed <= number < 1 << bits - signed:
+    digits = match[1]
+    number = int(digits, 8 if OCTAL.fullmatch(digits) else 0) * (-1 if text.startswith("-") else 1)
+    least, most = (-1 << (bits - 1), 1 << (bits - 1)) if signed else (0, 1 << bits)
+    if not least <= number < most:
         raise fail(errno.ERANGE)
     return number
 
@@ -47,9 +49,11 @@ class Number(File):
         self.signed = signed
 
     def read(self) -> str:
+        """The number in decimal."""
         return f"{self.value}\n"
 
     def write(self, text: str) -> None:
+        """Take a number; EINVAL for none, ERANGE for one that does not fit."""
         self.value = parse_number(text, bits=self.bits, signed=self.signed)
 
 
@@ -68,9 +72,11 @@ class Flag(File):
         self.value = value
 
     def read(self) -> str:
+        """The letter."""
         return "Y\n" if self.value else "N\n"
 
     def write(self, text: str) -> None:
+        """Take what kstrtobool() takes; EINVAL for anything else."""
         self.value = parse_flag(text)
 
 
@@ -83,9 +89,11 @@ class Choice(File):
         self.value = words[0]
 
     def read(self) -> str:
+        """The word."""
         return f"{self.value}\n"
 
     def write(self, text: str) -> None:
+        """Take one of the words."""
         word = text.removesuffix("\n")
         if word not in self.words:
             raise fail(errno.EINVAL)
@@ -101,10 +109,12 @@ class Text(File):
         self.refuse = refuse
 
     def read(self) -> str:
+        """The text."""
         self.refuse()
         return f"{self.value}\n"
 
     def write(self, text: str) -> None:
+        """Take any text."""
         self.refuse()
         self.value = text.removesuffix("\n")
 

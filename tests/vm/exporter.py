@@ -1,0 +1,149 @@
+"""The exporter in a guest: started as uid 0 without any capability, asked over HTTP, stopped by a signal."""
+
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from .guest import Guest, GuestProcess
+
+PORT = 10555
+CONFIG = "/tmp/config.yaml"
+ADMIN = "/sys/kernel/mm/damon/admin"
+SIZE_FILE = f"{ADMIN}/kdamonds/nr_kdamonds"
+DAMON_STAT = "/sys/module/damon_stat/parameters/enabled"
+INSTANCES = "/sys/kernel/tracing/instances"
+
+MIB = float(1 << 20)
+
+
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    """One scrape."""
+
+    samples: dict[tuple[str, frozenset[tuple[str, str]]], float]
+
+    @classmethod
+    def parse(cls, text: str) -> "Metrics":
+        """Parse the text format."""
+        return cls(
+            {
+                (sample.name, frozenset(sample.labels.items())): sample.value
+                for family in text_string_to_metric_families(text)
+                for sample in family.samples
+            }
+        )
+
+    def get(self, name: str, **labels: str) -> float | None:
+        """The value of the one series with these labels, others allowed; None if there is none."""
+        found = self.all(name, **labels)
+        assert len(found) <= 1, f"{name}{labels} is not one series: {found}"
+        return next(iter(found.values()), None)
+
+    def value(self, name: str, **labels: str) -> float:
+        """The value of the one series with these labels."""
+        found = self.get(name, **labels)
+        assert found is not None, f"no {name}{labels} among {sorted({n for n, _ in self.samples})}"
+        return found
+
+    def all(self, name: str, **labels: str) -> dict[frozenset[tuple[str, str]], float]:
+        """All series with these labels."""
+        wanted = set(labels.items())
+        return {has: value for (found, has), value in self.samples.items() if found == name and wanted <= has}
+
+
+@dataclass(frozen=True, slots=True)
+class Exporter:
+    """A running exporter."""
+
+    guest: Guest
+    process: GuestProcess
+    port: int
+
+    def fetch(self, path: str) -> str:
+        """The body of a page; raises if it is no success."""
+        return self.guest.run(f"busybox wget -q -O - http://127.0.0.1:{self.port}{path}").stdout
+
+    def metrics(self) -> Metrics:
+        """Scrape it."""
+        return Metrics.parse(self.fetch("/metrics"))
+
+    def wait_for(self, condition: Callable[[Metrics], object], what: str, timeout: float = 40.0) -> Metrics:
+        """Scrape until the condition holds."""
+        deadline = time.monotonic() + timeout
+        while True:
+            metrics = self.metrics()
+            if condition(metrics):
+                return metrics
+            assert self.process.poll() is None, f"the exporter has ended: {self.process.stderr()}"
+            assert time.monotonic() < deadline, f"{what}: not within {timeout:g} s\n{self.process.stderr()}"
+            time.sleep(0.5)
+
+    def watch(self, seconds: float, every: float = 1.0) -> list[Metrics]:
+        """Scrape for a while."""
+        end = time.monotonic() + seconds
+        scrapes = []
+        while time.monotonic() < end:
+            scrapes.append(self.metrics())
+            time.sleep(every)
+        return scrapes
+
+    def terminate(self) -> None:
+        """Stop it as a service manager does; it must end with 0."""
+        self.process.kill(signal.SIGTERM)
+        returncode = self.process.wait(30.0)
+        assert returncode == 0, self.process.stderr()
+
+
+@contextmanager
+def exporter(guest: Guest, config: str = "", *arguments: str, port: int = PORT) -> Iterator[Exporter]:
+    """Run the exporter while the block runs, then stop it as a service manager does, if it has not ended."""
+    running = start(guest, config, *arguments, port=port)
+    try:
+        yield running
+        if running.process.poll() is None:
+            running.terminate()
+    finally:
+        running.process.stop()
+
+
+def start(guest: Guest, config: str = "", *arguments: str, port: int = PORT) -> Exporter:
+    """Start the exporter and return when it answers."""
+    process = guest.spawn(command(guest, config, *arguments, port=port), uid0_nocaps=True)
+    started = Exporter(guest, process, port)
+    guest.run(
+        f"for i in $(seq 300); do busybox wget -q -O /dev/null http://127.0.0.1:{port}/-/healthy && exit; "
+        f"kill -0 {process.pid} || exit 1; busybox usleep 100000; done; exit 1",
+        check=False,
+    )
+    assert process.poll() is None, f"the exporter did not start: {process.stderr()}"
+    return started
+
+
+def command(guest: Guest, config: str, *arguments: str, port: int = PORT) -> Sequence[str]:
+    """The command line that runs the exporter with this configuration; ``""`` is none at all."""
+    flags = ["--web.listen-address", f"127.0.0.1:{port}"]
+    if config:
+        path = f"{CONFIG}.{port}"
+        guest.put(path, config.encode())
+        flags += ["--config.file", path]
+    return ["python", "-m", "damon_exporter", *flags, *arguments]
+
+
+def tree(guest: Guest) -> str:
+    """Everything that DAMON's control tree and the trace instances show, as text.
+
+    ``state`` stays as it is while nobody writes, and paths of cgroups must not be read beside writers.
+    """
+    return guest.run(
+        f"cd {ADMIN} && find . -type f ! -name '*path' -perm -400 | sort | "
+        f"while read f; do echo \"$f $(cat $f)\"; done; ls {INSTANCES}"
+    ).stdout
+
+
+def damon_stat_off(guest: Guest) -> None:
+    """Free DAMON on kernels where DAMON_STAT runs from boot."""
+    guest.run(f"test ! -e {DAMON_STAT} || echo N > {DAMON_STAT}")

@@ -1,0 +1,174 @@
+"""What the exporter says about workloads of known truth, on real kernels."""
+
+import json
+import statistics
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from damon_exporter.analysis import idle
+from damon_exporter.analysis.snapshot import Snapshot
+from damon_exporter.sources.recording import Recording, read_recording
+
+from .exporter import MIB, Exporter, damon_stat_off, exporter
+from .guest import Guest, GuestProcess
+
+WORKLOADS = "/workloads"
+
+PROCESS_AND_NODE = """
+kernel: {settle: 0s}
+monitors:
+- name: process
+  operations: vaddr
+  processes: {match: [{comm: hotcold}]}
+  intervals: {sample: 5ms, aggregation: 100ms, update: 1s}
+- name: node
+  operations: paddr
+  intervals: {sample: 5ms, aggregation: 100ms, update: 1s}
+export: {idle_age: [1s, 5s, 1m]}
+"""
+
+ONE_PROCESS = """
+kernel: {{settle: 0s}}
+monitors:
+- name: process
+  operations: vaddr
+  processes: {{match: [{{comm: {comm}}}]}}
+  intervals: {{sample: 5ms, aggregation: 100ms, update: 1s}}
+export: {{heatmap: {{processes: true}}}}
+"""
+
+
+@contextmanager
+def workload(guest: Guest, name: str, *options: str) -> Iterator[GuestProcess]:
+    """Run a workload under its name until the block ends."""
+    with guest.spawn(["python", f"{WORKLOADS}/{name}.py", "--comm", name, *options]) as process:
+        process.first_line()
+        yield process
+
+
+@pytest.fixture(scope="module")
+def hot_and_cold(guest: Guest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, object]]:
+    """Twenty seconds of a process with 64 MiB hot and 128 MiB idle, scraped and, beside it, recorded."""
+    damon_stat_off(guest)
+    with exporter(guest, PROCESS_AND_NODE) as watching:
+        watching.wait_for(lambda m: m.get("damon_working_set_bytes", monitor="node"), "node is watched")
+        before = watching.watch(8)
+        with workload(guest, "hotcold", "--hot", "64MiB", "--idle", "128MiB") as process:
+            areas = json.loads(process.first_line())
+            watching.wait_for(
+                lambda m: (m.get("damon_working_set_bytes", monitor="process") or 0) > 40 * MIB,
+                "the process is found by its comm",
+            )
+            record = "python -m damon_exporter record -o /tmp/beside.damon --monitor sysfs0 --duration 22s"
+            with guest.spawn(record, uid0_nocaps=True) as recording:
+                scrapes = watching.watch(20)
+                assert recording.wait(60) == 0, recording.stderr()
+    path = tmp_path_factory.mktemp("recorded") / "beside.damon"
+    path.write_bytes(guest.get("/tmp/beside.damon"))
+    return {"before": before, "scrapes": scrapes, "areas": areas, "recording": path}
+
+
+def _median(scrapes: list, name: str, **labels: str) -> float:
+    return statistics.median(scrape.value(name, **labels) for scrape in scrapes)
+
+
+def test_the_working_set_of_a_process_is_what_it_touches(hot_and_cold: dict) -> None:
+    working_set = _median(hot_and_cold["scrapes"], "damon_working_set_bytes", monitor="process", target="hotcold")
+    assert 61 * MIB <= working_set <= 68 * MIB
+
+
+def test_physical_memory_shows_the_same_hot_bytes(hot_and_cold: dict) -> None:
+    with_it = _median(hot_and_cold["scrapes"], "damon_working_set_bytes", monitor="node", target="physical")
+    without = _median(hot_and_cold["before"], "damon_working_set_bytes", monitor="node", target="physical")
+    assert 61 * MIB <= with_it
+    assert with_it - without <= 72 * MIB
+
+
+def test_bands_sum_to_the_monitored_bytes_exactly(hot_and_cold: dict) -> None:
+    for scrape in hot_and_cold["scrapes"]:
+        for monitor, target in (("process", "hotcold"), ("node", "physical")):
+            bands = scrape.all("damon_access_band_bytes", monitor=monitor, target=target)
+            assert len(bands) == 4
+            assert sum(bands.values()) == scrape.value("damon_monitored_bytes", monitor=monitor, target=target)
+
+
+def test_the_idle_buffer_is_idle_and_the_hot_one_is_not(hot_and_cold: dict) -> None:
+    recording = read_recording(hot_and_cold["recording"])
+    (idle_start, idle_end), (hot_start, hot_end) = hot_and_cold["areas"]["idle"], hot_and_cold["areas"]["hot"]
+    ages = _last_ages(recording)
+    assert _share_older_than(ages, 5.0, idle_start, idle_end) >= 0.9
+    assert _share_older_than(ages, 5.0, hot_start, hot_end) <= 0.1
+
+
+def test_the_zigzag_percentiles_show_one_area(guest: Guest) -> None:
+    damon_stat_off(guest)
+    with workload(guest, "zigzag", "--dwell", "4"), exporter(guest, ONE_PROCESS.format(comm="zigzag")) as watching:
+        watching.wait_for(
+            lambda m: (m.get("damon_snapshots_total", monitor="process") or 0) > 150, "fifteen seconds of snapshots"
+        )
+        metrics = watching.metrics()
+    for percentile in ("50", "75"):
+        shown = metrics.value("damon_working_set_percentile_bytes", target="zigzag", percentile=percentile)
+        assert shown / MIB == pytest.approx(95.4, rel=0.05)
+
+
+def test_the_hot_step_of_the_stairs_moves_through_the_heatmap(guest: Guest) -> None:
+    damon_stat_off(guest)
+    stairs = ("--areas", "5", "--area", "20MiB", "--dwell", "4")
+    with workload(guest, "stairs", *stairs), exporter(guest, ONE_PROCESS.format(comm="stairs")) as watching:
+        watching.wait_for(lambda m: (m.get("damon_snapshots_total", monitor="process") or 0) > 20, "snapshots")
+        hottest = _hottest_bins(watching, seconds=24)
+    steps = [after - before for before, after in zip(hottest, hottest[1:], strict=False) if after != before]
+    assert len(set(hottest)) >= 4, hottest
+    # One area after the other, and from the last back to the first.
+    assert sum(step > 0 for step in steps) >= 3, hottest
+    assert sum(step < 0 for step in steps) >= 1, hottest
+
+
+def _hottest_bins(watching: Exporter, seconds: float) -> list[int]:
+    """The bin that was hottest between each two scrapes."""
+    scrapes = watching.watch(seconds, every=1.5)
+    heats = [
+        {dict(labels)["bin"]: value for labels, value in scrape.all("damon_heatmap_access_seconds_total").items()}
+        for scrape in scrapes
+    ]
+    rises = [
+        {number: after[number] - before[number] for number in after}
+        for before, after in zip(heats, heats[1:], strict=False)
+    ]
+    return [int(max(rise, key=lambda number: rise[number])) for rise in rises if max(rise.values()) > 0]
+
+
+def _last_ages(recording: Recording) -> tuple[Snapshot, idle.IdleAges]:
+    pieces = idle.NO_PIECES
+    for snapshot in recording:
+        assert snapshot.age_unit_us is not None
+        ages, pieces = idle.carry(pieces, snapshot.regions, snapshot.age_unit_us, snapshot.age_unit_us)
+    return snapshot, ages
+
+
+def _share_older_than(found: tuple[Snapshot, idle.IdleAges], seconds: float, start: int, end: int) -> float:
+    """Which share of the bytes between two addresses has been idle for longer?"""
+    snapshot, ages = found
+    regions = snapshot.regions
+    older = _overlap(regions.start, regions.end, start, end)[ages.region_us > seconds * 1e6].sum()
+    patches = ages.patches
+    recent = (patches.idle_us <= seconds * 1e6) & (ages.region_us[ages.patch_region] > seconds * 1e6)
+    older -= _overlap(patches.start, patches.end, start, end)[recent].sum()
+    return float(older) / (end - start)
+
+
+def _overlap(starts: np.ndarray, ends: np.ndarray, start: int, end: int) -> np.ndarray:
+    low, high = np.maximum(starts, start).astype(np.int64), np.minimum(ends, end).astype(np.int64)
+    return np.maximum(high - low, 0)
+
+
+def test_a_recording_ends_in_a_file_that_can_be_read(hot_and_cold: dict) -> None:
+    assert isinstance(hot_and_cold["recording"], Path)
+    recording = read_recording(hot_and_cold["recording"])
+    assert recording.damage is None
+    assert len(recording) > 100

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import kernel_guard
 import pytest
 
 GUARD = Path(__file__).parents[1] / "guard"
@@ -86,7 +87,10 @@ def test_a_run_fails_if_one_of_its_tests_swallowed_the_exception(real: Path, tmp
     (tests / "conftest.py").write_text((GUARD.parent / "conftest.py").read_text())
     (tests / "guard").symlink_to(GUARD)
     (tests / "test_rude.py").write_text(
-        f"import contextlib\ndef test_rude():\n    with contextlib.suppress(Exception):\n        open('{real}/state', 'w')\n"
+        "import contextlib\n"
+        "def test_rude():\n"
+        "    with contextlib.suppress(Exception):\n"
+        f"        open('{real}/state', 'w')\n"
     )
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tests)],
@@ -101,8 +105,6 @@ def test_a_run_fails_if_one_of_its_tests_swallowed_the_exception(real: Path, tmp
 
 
 def test_a_foreign_process_that_resizes_the_real_tree_is_noticed(tmp_path: Path) -> None:
-    import kernel_guard
-
     kdamonds = tmp_path / "kdamonds"
     kdamonds.mkdir()
     (kdamonds / "nr_kdamonds").write_text("1\n")

@@ -50,7 +50,8 @@ def main(
 
 def unmount_at_end_of_input(mountpoint: Path) -> None:
     """Who started us has gone, or wants us to go."""
-    sys.stdin.buffer.read()
+    while os.read(sys.stdin.fileno(), 1):
+        pass
     unmount(mountpoint)
     os._exit(0)  # commands in flight sleep for ever, and must not keep us
 

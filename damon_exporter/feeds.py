@@ -65,7 +65,7 @@ class TraceFeed:
         self.incomplete = 0
         self.errors: Counter[str] = Counter()
         self.trace = TraceState()
-        self._ring = TraceRing(paths.tracefs, name=instance, max_events_per_second=events_per_second)
+        self._ring = TraceRing(paths, name=instance, max_events_per_second=events_per_second)
         self._framer = Framer()
         self._problem = ""
         self._next_try = 0.0
@@ -100,7 +100,7 @@ class TraceFeed:
         self.errors["trace_page"] += len(batch.errors)
         for error in batch.errors:
             log.error("%s", error)
-        self.trace = TraceState(self.trace.events + batch.events, self.trace.lost + batch.lost, self._ring.buffer_bytes)
+        self.trace = TraceState(self.trace.events + len(batch.aggregated) + len(batch.intervals_tuned), self.trace.lost + batch.lost, self._ring.buffer_bytes)
         return list(reports)
 
     def close(self) -> None:

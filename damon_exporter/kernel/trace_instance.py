@@ -11,6 +11,7 @@ import os
 import re
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from damon_exporter.kernel.errors import Busy, KernelError, Rejected, Unsupported, explain
@@ -103,18 +104,21 @@ class TraceInstance:
         return f"process {found[1]}" if found else "another process"
 
     def prepare(self, buffer_kb: int) -> None:
-        """Stop it, empty it, and give it its clock and size (KiB per CPU) before anything is enabled.
+        """Stop and empty it, and give it its clock and size (KiB per CPU), before anything is enabled.
 
         Raises `Rejected` if the kernel does not keep a value.
         """
-        self._set("tracing_on", "0")
-        self._set("events/enable", "0")
-        self._set("trace_clock", CLOCK)
+        self._silence()
+        self._set("trace_clock", CLOCK)  # this empties the buffers, too (Documentation/trace/ftrace.rst)
         self._set("buffer_size_kb", str(buffer_kb))
         if (self.path / "buffer_percent").exists():
             self._set("buffer_percent", str(BUFFER_PERCENT))
-        self._discard_content()
         self._set("tracing_on", "1")
+
+    def _silence(self) -> None:
+        self._set("tracing_on", "0")
+        for event in sorted((self.path / "events/damon").glob("*/enable")):
+            self._set(str(event.relative_to(self.path)), "0")
 
     def enable(self, event: str) -> None:
         """Let events of one kind into the buffer."""
@@ -140,13 +144,6 @@ class TraceInstance:
         if (chosen[1] if chosen else kept.rstrip("*")) != value:
             raise Rejected(f"{self.path / file} was set to {value} and reads {kept}: is somebody else writing to it?")
 
-    def _discard_content(self) -> None:
-        """Opening the text file to truncate it empties the buffers of all CPUs."""
-        try:
-            os.close(os.open(self.path / "trace", os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC))
-        except OSError as error:
-            raise explain(error, "empty", self.path / "trace") from error
-
     def remove(self) -> None:
         """Disable the events, remove the folder, let go of the lock; does nothing if there is none of ours.
 
@@ -154,11 +151,8 @@ class TraceInstance:
         """
         if self._lock is None:
             return
-        try:
-            self._set("events/enable", "0")
-            self._set("tracing_on", "0")
-        except KernelError:
-            pass  # it is removed in any case; half of its files may never have been there
+        with suppress(KernelError):  # it is removed in any case
+            self._silence()
         try:
             self._remove_folder()
         finally:

@@ -17,7 +17,7 @@ from pathlib import Path
 from damon_exporter.kernel.paths import KernelPaths
 from damon_exporter.testing.trace_texts import TRACE_FILES
 
-WRITABLE_FILES = ("trace_clock", "buffer_size_kb", "buffer_percent", "tracing_on", "trace", "events/enable")
+WRITABLE_FILES = ("trace_clock", "buffer_size_kb", "buffer_percent", "tracing_on")
 LARGEST_FIFO = 1 << 20
 """What a process without privileges may ask for (fs.pipe-max-size)."""
 

@@ -43,7 +43,7 @@ The kernels are those that were measured, 6.12 and 7.3. Not imitated:
 * ``commit_inputs`` of modules, memory hotplug, pid and cgroup namespaces, ``addr_unit``.
 * Of the trace: hist triggers, text output, other events than ``damon_aggregated`` and
   ``damon_monitor_intervals_tune``. All trace clocks show CLOCK_MONOTONIC.
-* On hosts older than Linux 6.2 two writes to one file take turns, where the kernel answers EBUSY to the second.
+* flock(2) on ``state`` excludes nobody; on all other files it works.
 """
 
 from damon_exporter.testing.fake_kernel.client import FakeKernel

@@ -50,7 +50,10 @@ class FakeKernel:
         command = [sys.executable, "-m", "damon_exporter.testing.fake_kernel", str(self.root)]
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(  # noqa: S603 - our own module
-                [*command, f"--control={self._socket}", *self._options], stdin=subprocess.PIPE, stderr=log
+                [*command, f"--control={self._socket}", *self._options],
+                stdin=subprocess.PIPE,
+                stderr=log,
+                start_new_session=True,
             )
         try:
             self._wait_until_mounted()

@@ -11,7 +11,7 @@ from threading import Condition
 from damon_exporter.testing.fake_kernel import fuse_wire as wire
 from damon_exporter.testing.fake_kernel.faults import Faults
 from damon_exporter.testing.fake_kernel.fuse_wire import Opcode, Request
-from damon_exporter.testing.fake_kernel.tree import Directory, File, Node, Pipe, Root, expect, fail
+from damon_exporter.testing.fake_kernel.tree import Directory, File, Node, Pipe, Root, expect, fail, inode_numbers
 
 MAX_WRITE_BYTES = 1 << 17
 VALID_SECONDS = 1 << 20  # names and modes are cached until the fake says that they have changed
@@ -89,10 +89,17 @@ class Requests:
         return self._entry(node)
 
     def _entry(self, node: Node) -> bytes:
-        """The answer that makes a node known to the real kernel, until that forgets it."""
-        self._nodes[node.inode] = node
-        self._lookups[node.inode] = self._lookups.get(node.inode, 0) + 1
-        return wire.ENTRY_OUT.pack(node.inode, 0, VALID_SECONDS, VALID_SECONDS, 0, 0) + attributes(node)
+        """The answer that makes a node known to the real kernel, until that forgets it.
+
+        The real kernel lets one writer at a time to an inode. So a file whose writes may wait is another inode to
+        it at every look-up, which keeps the name from being cached; stat(2) shows the same inode number each time.
+        """
+        inode, valid = node.inode, VALID_SECONDS
+        if isinstance(node, File) and node.waits_when_written:
+            inode, valid = next(inode_numbers), 0
+        self._nodes[inode] = node
+        self._lookups[inode] = self._lookups.get(inode, 0) + 1
+        return wire.ENTRY_OUT.pack(inode, 0, valid, VALID_SECONDS, 0, 0) + attributes(node)
 
     def _forget(self, request: Request) -> bytes:
         self._forget_one(request.node, *wire.FORGET_IN.unpack_from(request.body))

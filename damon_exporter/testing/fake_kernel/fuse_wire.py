@@ -63,9 +63,8 @@ CAN_PARALLEL_DIROPS = 1 << 18
 
 OPEN_DIRECT_IO = 1 << 0
 OPEN_NO_FLUSH = 1 << 5
-OPEN_PARALLEL_DIRECT_WRITES = 1 << 6
-OPEN_AS_ATTRIBUTE = OPEN_DIRECT_IO | OPEN_NO_FLUSH | OPEN_PARALLEL_DIRECT_WRITES
-"""Every read and write reaches the fake as it is, even two writes to one file at the same time (Linux 6.2)."""
+OPEN_AS_ATTRIBUTE = OPEN_DIRECT_IO | OPEN_NO_FLUSH
+"""Every read and write reaches the fake as it is."""
 
 SETATTR_MODE = 1 << 0
 

@@ -44,7 +44,8 @@ class Kdamond:
         self.aggregations = 0
         self.repeat: Callable[[], None] = lambda: None
         self.repeat_ms: Callable[[], int] = lambda: 0
-        self._started = self._next_aggregation = self._next_update = self._last_repeat = 0.0
+        self._started = self._last_repeat = 0.0
+        self._next_aggregation = self._next_update = self._next_watch = 0.0
         self._memory_version = -1
 
     def start(self) -> None:
@@ -71,10 +72,9 @@ class Kdamond:
 
     def next_call(self) -> float:
         """When it serves damon_call() next: after the sample that is being taken, or at the watermarks' check."""
-        now = time.monotonic()
-        pause = seconds(self.attributes.sample_us)
         if self.deactivated:
-            pause = seconds(min(scheme.scheme.watermarks.interval_us for scheme in self.schemes))
+            return self._next_watch
+        now, pause = time.monotonic(), seconds(self.attributes.sample_us)
         return now + pause - (now - self._started) % pause
 
     def commit(self, context: Context) -> None:
@@ -132,7 +132,7 @@ class Kdamond:
     def _next_event(self) -> float:
         events = [self._next_repeat()]
         if self.deactivated:
-            events.append(self.next_call())
+            events.append(self._next_watch)
         elif not self.context.paused:
             events += [self._next_aggregation, self._next_update]
             events += [scheme.next_apply for scheme in self.schemes if scheme.scheme.apply_interval_us]
@@ -143,7 +143,8 @@ class Kdamond:
         return self._last_repeat + period / 1000 if period else NEVER
 
     def _work(self, now: float) -> None:
-        """One turn of the main loop in which something is due."""
+        """One turn of the main loop in which something is due; whoever waits for it looks afterwards."""
+        self.kernel.lock.notify_all()  # they wait for the lock, too
         if now >= self._next_repeat():
             self._last_repeat = now
             self.repeat()
@@ -163,9 +164,11 @@ class Kdamond:
             self._next_update = now + seconds(self.attributes.update_us)
 
     def _watch(self) -> None:
-        """Look at the watermarks."""
+        """Look at the watermarks, and again after the shortest of their intervals."""
         for scheme in self.schemes:
             scheme.watch(self.kernel.free_memory_permil)
+        pause = min((scheme.scheme.watermarks.interval_us for scheme in self.schemes), default=0)
+        self._next_watch = time.monotonic() + seconds(pause)
 
     def _aggregate(self) -> None:
         """End the window: count accesses, then ages (kdamond_merge_regions)."""
@@ -191,7 +194,6 @@ class Kdamond:
                 applied[index] = scheme.apply(living)
         if self.walk and applied:
             self.walk.collect(applied, living)
-            self.kernel.lock.notify_all()
 
     def _tune(self) -> None:
         """kdamond_tune_intervals(). The window that it ends is reported with ages that count in the new interval."""

@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     from damon_exporter.testing.fake_kernel.kernel import Kernel
 
 
+class State(File):
+    """The file ``state``."""
+
+    waits_when_written = True
+
+
 class Slot(Directory):
     """One numbered folder below ``kdamonds``. ``kdamond`` is the last one started here, even if it has ended."""
 
@@ -25,7 +31,7 @@ class Slot(Directory):
         self.kdamond: Kdamond | None = None
         super().__init__(
             {
-                "state": File(self._read_state, self._write_state, mode=0o600),
+                "state": State(self._read_state, self._write_state, mode=0o600),
                 "pid": File(self._read_pid, mode=0o400),
                 "contexts": Numbered("nr_contexts", sysfs.layout.context, sysfs.refuse_while_locked, most=1),
             }

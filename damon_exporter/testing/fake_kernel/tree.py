@@ -7,7 +7,7 @@ import stat
 from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar
 
-_inode_numbers = itertools.count(2)
+inode_numbers = itertools.count(2)
 
 
 def fail(error: int) -> OSError:
@@ -19,7 +19,7 @@ class Node:
     """A file or folder. It is `removed` once nothing below the root holds it; its number is never used again."""
 
     def __init__(self, mode: int) -> None:
-        self.inode = next(_inode_numbers)
+        self.inode = next(inode_numbers)
         self.mode = mode
         self.name = ""
         self.parent: Directory | None = None
@@ -120,6 +120,8 @@ class File(Node):
     """
 
     size = 4096  # what sysfs shows for every attribute
+    waits_when_written = False
+    """Whether a write may take long. Other writes to such a file must not wait for it (see `fuse_requests`)."""
 
     def __init__(
         self,

@@ -15,7 +15,6 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from damon_exporter.analysis.snapshot import U64
 from damon_exporter.kernel.trace_layout import WORD, EventFormat, PageLayout
 
 # These stand in none of the kernel's texts; trace-cmd relies on the same numbers.
@@ -26,6 +25,7 @@ TIME_STAMP_BITS = 59
 ALL_BITS = (1 << 64) - 1
 TYPE_MASK = 0xFFFF  # common_type, an event's first two bytes
 
+U64 = NDArray[np.uint64]
 Span = tuple[int, int, int]
 """Equal records one behind the other: the first one's word, how many, and the time (ns) before the first."""
 

@@ -23,6 +23,7 @@ Request = dict[str, Any]
 Reply = dict[str, Any]
 
 JOBS = Path("/run/jobs")
+GREETING_SECONDS = 10.0
 WITHOUT_CAPABILITIES = [sys.executable, "-IS", "/without_capabilities.py"]
 
 jobs: dict[int, subprocess.Popen[bytes]] = {}
@@ -131,15 +132,15 @@ class Channel:
     def serve(self) -> None:
         """Answer requests until the host goes."""
         received = b""
-        greeted = False
+        believe_an_end_from = time.monotonic() + GREETING_SECONDS
         while True:
             chunk = os.read(self._descriptor, 1 << 16)
-            if not chunk and greeted:
+            if not chunk and time.monotonic() > believe_an_end_from:
                 return
             if not chunk:  # the port says this too before it has learnt that the host is there
                 time.sleep(0.02)
                 continue
-            greeted = True
+            believe_an_end_from = 0.0
             *lines, received = (received + chunk).split(b"\n")
             for line in lines:
                 threading.Thread(target=self._answer, args=(json.loads(line),), daemon=True).start()

@@ -28,9 +28,7 @@ def configured_mirror() -> str:
     Raises:
         AptError: No Debian archive has been fetched from yet.
     """
-    listing = _run(
-        "apt-get", "indextargets", "--format", "$(ORIGIN) $(LABEL) $(REPO_URI)", "Created-By: Packages"
-    )
+    listing = _run("apt-get", "indextargets", "--format", "$(ORIGIN) $(LABEL) $(REPO_URI)", "Created-By: Packages")
     for line in listing.stdout.splitlines():
         origin_and_label, _, uri = line.rpartition(" ")
         if origin_and_label == "Debian Debian":  # the security archive's label is Debian-Security
@@ -66,9 +64,7 @@ class Archive:
             (folder / needed).mkdir(parents=True, exist_ok=True)
         self._configuration.write_text(CONFIGURATION.format(folder=folder, user=getpass.getuser()))
 
-    def _apt(
-        self, program: str, *arguments: str, cwd: Path | None = None
-    ) -> subprocess.CompletedProcess[str]:
+    def _apt(self, program: str, *arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
         return _run(program, "-c", str(self._configuration), *arguments, cwd=cwd)
 
     def refresh(self) -> None:

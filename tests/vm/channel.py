@@ -5,6 +5,7 @@ import json
 import socket
 import threading
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Any
 
 Reply = dict[str, Any]
@@ -60,7 +61,8 @@ class Channel:
             raise GuestGoneError(f"the channel is closed: {error}") from error
 
     def _receive(self) -> None:
-        with self._connection.makefile("rb") as lines:
+        # A guest that ends with requests unread resets the connection instead of closing it.
+        with self._connection.makefile("rb") as lines, suppress(ConnectionResetError):
             for line in lines:
                 reply = json.loads(line)
                 self._waiting.pop(reply["id"]).set_result(reply)

@@ -32,9 +32,7 @@ def required_program(name: str) -> Path:
     """
     found = shutil.which(name)
     if found is None:
-        raise MissingToolError(
-            f"{name} is not installed: run tools/system-packages.sh as root (Debian, Ubuntu)"
-        )
+        raise MissingToolError(f"{name} is not installed: run tools/system-packages.sh as root (Debian, Ubuntu)")
     return Path(found)
 
 

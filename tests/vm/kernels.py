@@ -96,7 +96,7 @@ def find_kernel(series: str) -> Kernel:
 
 
 @functools.cache
-def _refreshed_archive(folder: Path) -> tuple[Archive, str]:
+def refreshed_archive(folder: Path) -> tuple[Archive, str]:
     """The archive with new lists, once per process, and why they could not be had."""
     archive = Archive(folder, SUITES)
     try:
@@ -108,12 +108,8 @@ def _refreshed_archive(folder: Path) -> tuple[Archive, str]:
 
 def _find_kernel(series: str, cache: Path) -> Kernel:
     kernels = cache / "kernels"
-    archive, complaint = _refreshed_archive(cache / "apt/kernels")
-    notices = (
-        [f"{series}: a newer build may exist, for the mirror gave no new lists: {complaint}"]
-        if complaint
-        else []
-    )
+    archive, complaint = refreshed_archive(cache / "apt/kernels")
+    notices = [f"{series}: a newer build may exist, for the mirror gave no new lists: {complaint}"] if complaint else []
     packages = archive.packages(rf"^linux-(image|binary|modules)-[0-9.]+[+].*{FLAVOUR}$")
     cached = {folder.name for folder in kernels.iterdir() if not folder.name.startswith(".")}
     release = newest_build(series, _releases(packages))
@@ -125,9 +121,7 @@ def _find_kernel(series: str, cache: Path) -> Kernel:
             release = None
     release = release or newest_build(series, cached)
     if release is None:
-        raise NoKernelError(
-            f"no kernel {series} or newer on the mirror or in {kernels}. {'; '.join(notices)}"
-        )
+        raise NoKernelError(f"no kernel {series} or newer on the mirror or in {kernels}. {'; '.join(notices)}")
     if _numbers(release)[:2] != _numbers(series):
         notices.append(f"{series} HAS LEFT THE MIRROR: {release} stands in for it; change SERIES")
     return _bootable(kernels / release, series, notices)

@@ -68,6 +68,4 @@ def shared_libraries(files: Iterable[Path]) -> set[Path]:
     """What the dynamic loader will want for these programs and extension modules, itself included."""
     binaries = [str(path) for path in files if path.suffix == ".so" or path.parent.name == "bin"]
     listing = subprocess.run(["ldd", *binaries], text=True, capture_output=True, check=False).stdout
-    return {
-        Path(os.path.normpath(found)) for found in re.findall(r"(?:=> |^\t)(/\S+) \(", listing, re.MULTILINE)
-    }
+    return {Path(os.path.normpath(found)) for found in re.findall(r"(?:=> |^\t)(/\S+) \(", listing, re.MULTILINE)}

@@ -1,9 +1,18 @@
 """The runner itself: what later scenarios take for granted."""
 
+import json
+import statistics
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import pytest
 
-from .channel import GuestTimeoutError
+from .channel import GuestGoneError, GuestTimeoutError
 from .guest import CommandFailedError, Guest
+from .initramfs import MissingToolError, required_program
+from .kernels import find_kernel, newest_build, refreshed_archive
+
+DAMON_STAT = "/sys/module/damon_stat/parameters/enabled"
 
 
 def test_the_guest_runs_a_kernel_of_the_wanted_series(guest: Guest) -> None:
@@ -22,7 +31,7 @@ def test_damon_can_be_controlled_and_traced(guest: Guest) -> None:
 
 
 def test_damon_stat_runs_from_boot_on_a_recent_kernel(guest_73: Guest) -> None:
-    assert guest_73.get("/sys/module/damon_stat/parameters/enabled") == b"Y\n"
+    assert guest_73.get(DAMON_STAT) == b"Y\n"
 
 
 def test_uid_0_without_capabilities_has_none_and_gets_none_back(guest: Guest) -> None:
@@ -58,3 +67,119 @@ def test_commands_run_while_others_run(guest: Guest) -> None:
         assert background.poll() is None
         background.kill(15)
         assert background.wait() == -15
+
+
+def test_modules_are_loaded_after_what_they_depend_on(guest_73: Guest) -> None:
+    with Guest(guest_73.kernel, modules=("zram",)) as guest:
+        assert "lz4hc_compress" in guest.run("cat /proc/modules; ls /sys/block/zram0").stdout
+
+
+def test_a_panic_at_boot_is_shown_with_the_console(guest_612: Guest) -> None:
+    with pytest.raises(GuestGoneError, match=r"Kernel panic(?s:.*)Unable to mount root fs"):
+        Guest(guest_612.kernel, append="rdinit=/nowhere")
+
+
+def test_a_missing_program_is_named_with_its_cure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(MissingToolError, match=r"qemu.* is not installed: run tools/system-packages.sh"):
+        required_program("qemu-system-x86_64")
+
+
+@pytest.mark.parametrize(
+    ("series", "build"),
+    [
+        ("6.12", "6.12.107+deb13-cloud-amd64"),
+        ("6.13", "6.16.3+deb13-cloud-amd64"),
+        ("7.2", "7.2.6+deb14.1-cloud-amd64"),
+        ("7.4", None),
+    ],
+)
+def test_the_newest_build_of_the_series_or_else_of_the_next_is_taken(series: str, build: str | None) -> None:
+    on_the_mirror = [
+        "6.12.94+deb13-cloud-amd64",
+        "6.12.107+deb13-cloud-amd64",
+        "6.16.3+deb13-cloud-amd64",
+        "7.2.6+deb14-cloud-amd64",
+        "7.2.6+deb14.1-cloud-amd64",
+    ]
+    assert newest_build(series, on_the_mirror) == build
+
+
+def test_a_silent_mirror_is_reported_and_the_cache_serves(guest_612: Guest, monkeypatch: pytest.MonkeyPatch) -> None:
+    for scheme in ("http", "https"):
+        monkeypatch.setenv(f"{scheme}_proxy", "http://127.0.0.1:9")
+    refreshed_archive.cache_clear()
+    kernel = find_kernel(guest_612.kernel.series)
+    refreshed_archive.cache_clear()
+    assert kernel.release == guest_612.kernel.release
+    assert "the mirror gave no new lists" in kernel.notices[0]
+
+
+MONITOR = """
+set -e
+cd /sys/kernel/mm/damon/admin/kdamonds
+echo 1 > nr_kdamonds
+echo 1 > 0/contexts/nr_contexts
+context=0/contexts/0
+echo "$1" > $context/operations
+echo 1000000 > $context/monitoring_attrs/intervals/update_us
+echo 1 > $context/targets/nr_targets
+if [ "$1" = vaddr ]; then
+    echo "$2" > $context/targets/0/pid_target
+else
+    echo 1 > $context/targets/0/regions/nr_regions
+    echo 1572864000 > $context/targets/0/regions/0/end
+fi
+echo 1 > $context/schemes/nr_schemes
+pattern=$context/schemes/0/access_pattern
+echo 18446744073709551615 > $pattern/sz/max
+echo 5 > $pattern/nr_accesses/min  # of 20: more than regions show that have not yet found their borders
+echo 4294967295 > $pattern/nr_accesses/max
+echo 4294967295 > $pattern/age/max
+echo on > 0/state
+sleep 4
+for reading in 1 2 3 4 5; do
+    echo update_schemes_tried_bytes > 0/state
+    cat $context/schemes/0/tried_regions/total_bytes
+    sleep 0.3
+done
+echo off > 0/state
+echo 0 > nr_kdamonds
+"""
+
+
+@contextmanager
+def damon_free(guest: Guest) -> Iterator[None]:
+    """Without the module that holds DAMON from boot on newer kernels."""
+    guest.run(f"[ ! -e {DAMON_STAT} ] || echo N > {DAMON_STAT}")
+    yield
+    guest.run(f"[ ! -e {DAMON_STAT} ] || echo Y > {DAMON_STAT}")
+
+
+@pytest.mark.parametrize("operations", ["vaddr", "paddr"])
+def test_damon_sees_what_a_workload_keeps_hot(guest: Guest, operations: str) -> None:
+    with damon_free(guest), guest.spawn(["python", "/workloads/hotcold.py", "--hot", "64MiB"]) as workload:
+        workload.first_line()
+        readings = guest.run(["sh", "-c", MONITOR, "monitor", operations, str(workload.pid)]).stdout.split()
+    assert 61 << 20 <= statistics.median(map(int, readings)) <= 68 << 20
+
+
+@pytest.mark.parametrize(
+    ("program", "sizes"),
+    [
+        ("hotcold.py --hot 4MiB --idle 8MiB", [4 << 20, 8 << 20]),
+        ("stairs.py", [10 << 20] * 10),
+        ("zigzag.py", [100_003_840] * 2),
+        ("mixed.py", [8 << 20, 160 << 20]),
+    ],
+)
+def test_workloads_tell_their_name_and_where_their_memory_is(guest_612: Guest, program: str, sizes: list[int]) -> None:
+    with guest_612.spawn(f"exec python /workloads/{program} --comm worker") as workload:
+        told = json.loads(workload.first_line())
+        areas = told.get("areas") or list(told.values())
+        assert [area["end"] - area["start"] for area in areas] == sizes
+        assert guest_612.get(f"/proc/{workload.pid}/comm") == b"worker\n"
+        maps = guest_612.get(f"/proc/{workload.pid}/maps").decode()
+    mapped = [tuple(int(edge, 16) for edge in line.split()[0].split("-")) for line in maps.splitlines()]
+    for area in areas:
+        assert any(start <= area["start"] and area["end"] <= end for start, end in mapped)

@@ -127,10 +127,11 @@ def _payload_type(fields: dict[str, _Field]) -> np.dtype[Any]:
     """The C structure: padded at the end to a multiple of its largest number, as the kernel's records are."""
     end = max(field.offset + field.size for field in fields.values())
     alignment = max(4, *(field.size for field in fields.values() if field.size in (1, 2, 4, 8)))
-    layout = {
-        "names": list(fields),
-        "formats": [field.numpy_type for field in fields.values()],
-        "offsets": [field.offset for field in fields.values()],
-        "itemsize": -(-end // alignment) * alignment,
-    }
-    return np.dtype(layout)  # type: ignore[call-overload]  # NumPy's stubs want a TypedDict of their own
+    return np.dtype(
+        {
+            "names": list(fields),
+            "formats": [field.numpy_type for field in fields.values()],
+            "offsets": [field.offset for field in fields.values()],
+            "itemsize": -(-end // alignment) * alignment,
+        }
+    )

@@ -10,7 +10,7 @@ target, with ascending addresses, and each event says how many regions its targe
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,21 +45,24 @@ class RegionEvents(NamedTuple):
         )
 
     @property
-    def count(self) -> int:
+    def number(self) -> int:
         """How many events."""
         return len(self.ts)
 
     def part(self, which: slice | NDArray[np.bool_]) -> Self:
         """Return some of the events."""
-        return self._make(column[which] for column in self)
+        columns: tuple[NDArray[Any], ...] = self
+        return type(self)(*(column[which] for column in columns))
 
     def then(self, later: Self) -> Self:
         """Return these and later events."""
-        if not self.count:
+        if not self.number:
             return later
-        if not later.count:
+        if not later.number:
             return self
-        return self._make(np.concatenate(pair) for pair in zip(self, later, strict=True))
+        earlier: tuple[NDArray[Any], ...] = self
+        following: tuple[NDArray[Any], ...] = later
+        return type(self)(*(np.concatenate(pair) for pair in zip(earlier, following, strict=True)))
 
     def regions(self) -> Regions:
         """Return what the events tell, without the frame."""

@@ -119,11 +119,11 @@ class _Kdamond:
     def feed(self, fresh: RegionEvents, tuned_ns: U64, doubt: bool, horizon_ns: int) -> Iterator[Aggregation]:
         """Give the aggregations that these events and times make whole; hold what is under way."""
         events = self._held.then(fresh)
-        self._doubt = doubt or (self._doubt and self._held.count > 0)
+        self._doubt = doubt or (self._doubt and self._held.number > 0)
         self.seen_ns = max([self.seen_ns, *events.ts[-1:].tolist(), *tuned_ns[-1:].tolist()])
         borders = np.searchsorted(events.ts, tuned_ns)
         framed = self._without_late_segments(frames(events, borders), borders)
-        under_way = framed.pop() if framed and events.count not in borders else None
+        under_way = framed.pop() if framed and events.number not in borders else None
         for frame in framed:
             yield from self._finish(events, frame)
         self._held = NO_EVENTS

@@ -14,6 +14,7 @@ class LiveIntervals:
     def __init__(self) -> None:
         self._announced_us: int | None = None
         self._tuned: Intervals | None = None
+        self._previous_end_ns: int | None = None
 
     def announce(self, sample_us: int) -> None:
         """Take note of a tuning event."""
@@ -21,10 +22,27 @@ class LiveIntervals:
 
     def stamp(self, kdamond: Watched, end_ns: int, regions: Regions) -> Snapshot:
         """Return the snapshot of regions that have just been aggregated."""
-        in_force = self._tuned or kdamond.intervals
+        in_force = self._in_force(kdamond, end_ns)
+        self._previous_end_ns = end_ns
         ages = in_force
         if self._announced_us is not None and kdamond.max_nr_accesses is not None:
             sample_us = self._announced_us
             ages = self._tuned = Intervals(sample_us, sample_us * kdamond.max_nr_accesses)
             self._announced_us = None
         return Snapshot(kdamond.pid, end_ns, regions, in_force, ages.aggregation_us if ages else None)
+
+    def _in_force(self, kdamond: Watched, end_ns: int) -> Intervals | None:
+        """Return the intervals under which regions that end now were counted, None while nothing tells them."""
+        if not kdamond.tuned:
+            self._tuned = None
+            return kdamond.intervals
+        if self._tuned or kdamond.refreshed:
+            return self._tuned or kdamond.intervals
+        return kdamond.intervals if self._confirmed(kdamond.intervals, end_ns) else None
+
+    def _confirmed(self, written: Intervals | None, end_ns: int) -> bool:
+        """Do regions come about as often as the files say? Whoever was tuned before we came does not stick to them."""
+        if written is None or self._previous_end_ns is None:
+            return False
+        elapsed_us = (end_ns - self._previous_end_ns) / 1000
+        return written.aggregation_us / 2 < elapsed_us < written.aggregation_us * 2

@@ -2,6 +2,8 @@
 
 import threading
 import time
+from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 
 from damon_exporter.analysis.snapshot import Snapshot
@@ -14,6 +16,12 @@ from damon_exporter.watch import Watch
 
 SOURCE = "recording"
 
+SHORTEST_PAUSE_NS = 100_000_000
+"""The least time between the last snapshot and the first of the next round."""
+
+MOST_NAMED_TARGETS = 1024
+"""A damaged recording can hold any index; those beyond are only shown while they have regions."""
+
 
 class Player:
     """Publishes what an exporter would have published while the recording was made. It touches no kernel."""
@@ -23,11 +31,11 @@ class Player:
             raise RecordingError(f"{recording.path} holds {len(recording)} snapshots: nothing to play")
         self._recording = recording
         self._publish_every = export.publish
-        now = time.monotonic()
-        kdamonds = {snapshot.kdamond for snapshot in recording}
+        self._due = now = time.monotonic()
+        self._kdamonds = _kdamonds(recording)
+        # Kdamonds of one name are one monitor that was restarted.
         self._watches = {
-            kdamond: Watch(export, _recorded(kdamond, recording.monitors.get(kdamond)), SOURCE, now)
-            for kdamond in sorted(kdamonds)
+            kdamond.name: Watch(export, kdamond, SOURCE, now) for kdamond in reversed(self._kdamonds.values())
         }
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="player")
@@ -44,22 +52,34 @@ class Player:
         self._thread.join()
 
     def _run(self) -> None:
+        for snapshot in self._endless(time.monotonic_ns()):
+            if not self._wait_until(snapshot.end_ns / 1e9):
+                return
+            kdamond = self._kdamonds[snapshot.kdamond]
+            watch = self._watches[kdamond.name]
+            watch.follow(kdamond, time.monotonic())
+            watch.observe(snapshot)
+
+    def _endless(self, begins_ns: int) -> Iterator[Snapshot]:
+        """Yield the snapshots, round after round, as if the first had ended at ``begins_ns`` (CLOCK_MONOTONIC)."""
         snapshots = self._recording.snapshots
-        begins_ns = time.monotonic_ns()
         first_ns, last_ns = snapshots[0].end_ns, snapshots[-1].end_ns
-        pause_ns = _usual_distance_ns(snapshots)
-        due = time.monotonic()
-        while not self._stopping.is_set():
+        while True:
             for snapshot in snapshots:
-                at_ns = begins_ns + snapshot.end_ns - first_ns
-                while (now := time.monotonic()) < at_ns / 1e9:
-                    if now >= due:
-                        self.published.replace(self._state(now))
-                        due = max(due + self._publish_every, now)
-                    if self._stopping.wait(max(min(at_ns / 1e9, due) - now, 0.0)):
-                        return
-                self._watches[snapshot.kdamond].observe(_at(snapshot, at_ns))
-            begins_ns += last_ns - first_ns + pause_ns
+                yield replace(snapshot, end_ns=begins_ns + snapshot.end_ns - first_ns)
+            begins_ns += last_ns - first_ns + _pause_ns(snapshots)
+
+    def _wait_until(self, moment: float) -> bool:
+        """Publish whenever it is due until ``moment`` (CLOCK_MONOTONIC, s); False if told to stop."""
+        while True:
+            now = time.monotonic()
+            if now >= self._due:
+                self.published.replace(self._state(now))
+                self._due = max(self._due + self._publish_every, now)
+            if now >= moment:
+                return not self._stopping.is_set()
+            if self._stopping.wait(min(moment, self._due) - now):
+                return False
 
     def _state(self, now: float) -> NodeState:
         offset = time.time() - time.monotonic()
@@ -79,16 +99,25 @@ class Player:
         return (self._recording.damage,) if self._recording.damage else ()
 
 
-def _recorded(kdamond: int, monitor: RecordedMonitor | None) -> Watched:
-    monitor = monitor or RecordedMonitor()
-    targets = monitor.targets
-    names = tuple(targets.get(i, f"target{i}") for i in range(max(targets, default=-1) + 1))
+def _kdamonds(recording: Recording) -> dict[int, Watched]:
+    """Return what the recording tells of each kdamond in it."""
+    targets: dict[int, int] = {}
+    for snapshot in recording:
+        highest = int(snapshot.regions.target.max(initial=0))
+        targets[snapshot.kdamond] = max(targets.get(snapshot.kdamond, 0), highest + 1)
+    return {
+        kdamond: _recorded(kdamond, recording.monitors.get(kdamond, RecordedMonitor()), targets[kdamond])
+        for kdamond in sorted(targets)
+    }
+
+
+def _recorded(kdamond: int, monitor: RecordedMonitor, targets: int) -> Watched:
     return Watched(
         name=monitor.name or f"recording{kdamond}",
-        operations=monitor.operations or ("vaddr" if len(names) > 1 else "paddr"),
+        operations=monitor.operations or ("vaddr" if targets > 1 else "paddr"),
         owner=SOURCE,
         pid=kdamond,
-        names=names,
+        names=tuple(monitor.targets.get(i, f"target{i}") for i in range(min(targets, MOST_NAMED_TARGETS))),
         intervals=None,
         max_nr_accesses=None,
         tuned=False,
@@ -97,14 +126,10 @@ def _recorded(kdamond: int, monitor: RecordedMonitor | None) -> Watched:
     )
 
 
-def _at(snapshot: Snapshot, end_ns: int) -> Snapshot:
-    return Snapshot(snapshot.kdamond, end_ns, snapshot.regions, snapshot.intervals, snapshot.age_unit_us)
-
-
-def _usual_distance_ns(snapshots: tuple[Snapshot, ...]) -> int:
+def _pause_ns(snapshots: tuple[Snapshot, ...]) -> int:
     """Return the median time between snapshots: that long is the pause before the recording begins again."""
     distances = sorted(after.end_ns - before.end_ns for before, after in pairwise(snapshots))
-    return distances[len(distances) // 2]
+    return max(distances[len(distances) // 2], SHORTEST_PAUSE_NS)
 
 
 def _described(recording: Recording) -> str:

@@ -39,12 +39,12 @@ class Watched:
         """
         if self.operations == "paddr":
             return (PHYSICAL,), np.zeros(len(target), np.intp)
-        count = int(target.max(initial=0)) + 1
         known = self.names or ()
-        by_index = [known[i] if i < len(known) else f"target{i}" for i in range(max(count, len(known)))]
-        names = tuple(dict.fromkeys(by_index))
-        position = np.asarray([names.index(name) for name in by_index], np.intp)
-        return names, position[target]
+        indexes, index_of_region = np.unique(target, return_inverse=True)
+        present = [known[i] if i < len(known) else f"target{i}" for i in indexes.tolist()]
+        position = {name: place for place, name in enumerate(dict.fromkeys((*known, *present)))}
+        place_of_index = np.asarray([position[name] for name in present], np.intp)
+        return tuple(position), place_of_index[index_of_region]
 
 
 @dataclass(frozen=True, slots=True)

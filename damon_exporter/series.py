@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from damon_exporter.analysis import bands, heatmap, idle
 from damon_exporter.analysis.bands import I64, Groups
-from damon_exporter.analysis.snapshot import F64, Intervals, Snapshot
+from damon_exporter.analysis.snapshot import F64, Snapshot
 from damon_exporter.analysis.window import SlidingWindow
 from damon_exporter.analysis.workingset import percentile_bytes
 from damon_exporter.config import Export
@@ -30,7 +29,6 @@ class _Row:
         self.estimated_access_bytes = 0.0
         self.band_byte_seconds: F64 = np.zeros(len(settings.bands))
         self.bin_seconds: F64 = np.zeros(bins)
-        self.bin_bytes = 0.0
         self.distribution: I64 = np.zeros(len(WORKING_SET_BOUNDS) + 1, np.int64)
         self.distribution_sum = 0
         self.window = SlidingWindow(int(settings.working_set.window * 1e9))
@@ -38,11 +36,12 @@ class _Row:
 
 @dataclass(frozen=True, slots=True)
 class _Latest:
-    """What the gauges show: the last snapshot and what was made of it."""
+    """The last snapshot and what was made of it: bytes by target, and by target and band."""
 
     snapshot: Snapshot
     group: Groups
-    table: I64
+    working_sets: I64
+    bands: I64 | None
     ages: idle.IdleAges | None
 
 
@@ -71,14 +70,15 @@ class MonitorSeries:
         """Take in a snapshot whose regions belong to the targets ``names[group]``."""
         self._rows = {name: self._rows.get(name) or _Row(self._settings, self._bins) for name in names}
         elapsed_us = self._elapsed_us(snapshot)
-        intervals = snapshot.intervals
-        most = intervals.max_nr_accesses if intervals else 0
-        table = bands.bytes_by_count(snapshot.regions, group, len(names), most)
-        ages = self._carry_idle(snapshot, elapsed_us)
-        latest = self._latest = _Latest(snapshot, group, table, ages)
-        self._count(snapshot, table)
-        if intervals and elapsed_us and elapsed_us <= LONGEST_GAP * intervals.aggregation_us:
-            self._integrate(latest, intervals, elapsed_us / 1e6)
+        latest = self._latest = _Latest(
+            snapshot=snapshot,
+            group=group,
+            working_sets=bands.working_set(snapshot.regions, group, len(names)),
+            bands=self._by_band(snapshot, group),
+            ages=self._carry_idle(snapshot, elapsed_us),
+        )
+        self._count(latest)
+        self._integrate(latest, elapsed_us)
 
     def targets(self, now_ns: int, wall_clock_offset_seconds: float) -> tuple[TargetState, ...]:
         """Return what to publish at ``now_ns`` (CLOCK_MONOTONIC); the offset turns that clock into Unix time."""
@@ -86,18 +86,16 @@ class MonitorSeries:
         if latest is None:
             return ()
         timestamp = latest.snapshot.end_ns / 1e9 + wall_clock_offset_seconds
-        table, intervals = latest.table, latest.snapshot.intervals
-        by_band = bands.band_bytes(table, self._bounds, intervals.max_nr_accesses) if intervals else None
+        sizes, by_band = latest.snapshot.regions.sizes, latest.bands
         idle_ages = self._idle_histograms(latest)
         regions = np.bincount(latest.group, minlength=len(self._rows))
-        working_sets = bands.working_set(table)
-        monitored = table.sum(axis=1)
+        monitored = bands.sum_bytes(sizes, latest.group, len(self._rows))
         return tuple(
             TargetState(
                 name=name,
                 monitored_bytes=int(monitored[i]),
                 regions=int(regions[i]),
-                working_set_bytes=int(working_sets[i]),
+                working_set_bytes=int(latest.working_sets[i]),
                 working_set_percentiles=self._percentiles(row, now_ns),
                 working_set_distribution=Histogram(
                     WORKING_SET_BOUNDS, tuple(row.distribution.tolist()), row.distribution_sum
@@ -108,7 +106,7 @@ class MonitorSeries:
                 last_snapshot_timestamp=timestamp,
                 bands=self._bands(row, by_band[i]) if by_band is not None else None,
                 idle_age=idle_ages[i] if idle_ages else None,
-                heatmap=Heatmap(tuple(row.bin_seconds.tolist()), row.bin_bytes) if self._bins else None,
+                heatmap=self._heatmap(row, int(monitored[i])) if by_band is not None else None,
             )
             for i, (name, row) in enumerate(self._rows.items())
         )
@@ -118,47 +116,54 @@ class MonitorSeries:
         before = self._latest
         if before is None or before.snapshot.kdamond != snapshot.kdamond:
             return 0
-        return (snapshot.end_ns - before.snapshot.end_ns) // 1000
+        return max((snapshot.end_ns - before.snapshot.end_ns) // 1000, 0)
+
+    def _by_band(self, snapshot: Snapshot, group: Groups) -> I64 | None:
+        if snapshot.intervals is None:
+            return None
+        ratios = bands.access_ratios(snapshot.regions, snapshot.intervals)
+        return bands.band_bytes(ratios, snapshot.regions.sizes, group, len(self._rows), self._bounds)
 
     def _carry_idle(self, snapshot: Snapshot, elapsed_us: int) -> idle.IdleAges | None:
-        if snapshot.age_unit_us is None:
+        age_unit_us, intervals = snapshot.age_unit_us, snapshot.intervals
+        if age_unit_us is None:
             self._pieces = idle.NO_PIECES
             return None
         before = self._pieces if elapsed_us else idle.NO_PIECES
         # Ages count aggregations, which take a little longer than A: only a real gap is taken by the clock.
-        step_us = snapshot.age_unit_us
-        if elapsed_us > LONGEST_GAP * step_us:
-            step_us = elapsed_us
-        ages, self._pieces = idle.carry(before, snapshot.regions, snapshot.age_unit_us, step_us)
+        aggregation_us = max(age_unit_us, intervals.aggregation_us if intervals else 0)
+        step_us = age_unit_us if elapsed_us <= LONGEST_GAP * aggregation_us else elapsed_us
+        ages, self._pieces = idle.carry(before, snapshot.regions, age_unit_us, step_us)
         return ages
 
-    def _count(self, snapshot: Snapshot, table: I64) -> None:
+    def _count(self, latest: _Latest) -> None:
         """Add what needs no time: one observation per snapshot."""
-        accessed = bands.estimated_access_bytes(table)
-        working_sets = bands.working_set(table)
-        bucket = np.searchsorted(WORKING_SET_BOUNDS, working_sets, side="left")
-        for i, row in enumerate(self._rows.values()):
+        snapshot = latest.snapshot
+        accessed = bands.estimated_access_bytes(snapshot.regions, latest.group, len(self._rows))
+        buckets = np.searchsorted(WORKING_SET_BOUNDS, latest.working_sets, side="left")
+        for i, (row, working_set) in enumerate(zip(self._rows.values(), latest.working_sets.tolist(), strict=True)):
             row.snapshots += 1
             row.estimated_access_bytes += accessed[i]
-            row.distribution[bucket[i]] += 1
-            row.distribution_sum += int(working_sets[i])
-            row.window.append(snapshot.end_ns, int(working_sets[i]))
+            row.distribution[buckets[i]] += 1
+            row.distribution_sum += working_set
+            row.window.append(snapshot.end_ns, working_set)
 
-    def _integrate(self, latest: _Latest, intervals: Intervals, seconds: float) -> None:
-        """Add what is multiplied by the time that the snapshot covers."""
-        by_band = bands.band_bytes(latest.table, self._bounds, intervals.max_nr_accesses) * seconds
-        for i, row in enumerate(self._rows.values()):
+    def _integrate(self, latest: _Latest, elapsed_us: int) -> None:
+        """Add what is multiplied by the time that the snapshot covers, if nothing is missing before it."""
+        intervals = latest.snapshot.intervals
+        if intervals is None or latest.bands is None or not 0 < elapsed_us <= LONGEST_GAP * intervals.aggregation_us:
+            return
+        seconds = elapsed_us / 1e6
+        rows = self._rows.values()
+        for row, by_band in zip(rows, latest.bands, strict=True):
             row.observed_seconds += seconds
-            row.band_byte_seconds += by_band[i]
+            row.band_byte_seconds += by_band * seconds
         if self._bins:
-            self._heat(latest, bands.access_ratios(latest.snapshot.regions, intervals), seconds)
-
-    def _heat(self, latest: _Latest, ratios: F64, seconds: float) -> None:
-        sizes = latest.snapshot.regions.sizes
-        for i, row in enumerate(self._rows.values()):
-            own: slice | NDArray[np.bool_] = slice(None) if len(self._rows) == 1 else latest.group == i
-            heat, row.bin_bytes = heatmap.bin_ratios(ratios[own], sizes[own], self._bins)
-            row.bin_seconds += heat * seconds
+            regions = latest.snapshot.regions
+            ratios = bands.access_ratios(regions, intervals)
+            heat = heatmap.bin_ratios(ratios, regions.sizes, latest.group, len(rows), self._bins)
+            for row, of_row in zip(rows, heat, strict=True):
+                row.bin_seconds += of_row * seconds
 
     def _idle_histograms(self, latest: _Latest) -> list[Histogram] | None:
         if latest.ages is None:
@@ -179,3 +184,8 @@ class MonitorSeries:
             Band(name, int(by_band[b]), float(row.band_byte_seconds[b]))
             for b, (name, _) in enumerate(self._settings.bands)
         )
+
+    def _heatmap(self, row: _Row, monitored_bytes: int) -> Heatmap | None:
+        if not self._bins:
+            return None
+        return Heatmap(tuple(row.bin_seconds.tolist()), monitored_bytes / self._bins)

@@ -15,6 +15,8 @@ from damon_exporter.state import MonitorState
 PATIENCE = 3
 """How many aggregation intervals, or publications, a kdamond may be silent before something is wrong."""
 
+LONGEST_AGGREGATION = 200.0
+"""What an unknown aggregation interval is taken for (s): DAMON_STAT tunes its own up to this."""
 
 Tap = Callable[[Watched, Snapshot], None]
 """Somebody who wants to see every snapshot: a recording."""
@@ -47,6 +49,11 @@ class Watch:
     def pid(self) -> int:
         """The kdamond's pid, 0 while it is not known."""
         return self._kdamond.pid
+
+    @property
+    def operations(self) -> str:
+        """DAMON's word for what is watched."""
+        return self._kdamond.operations
 
     def with_known_pid(self, kdamond: Watched) -> Watched:
         """Return what the supervisor knows with the pid that we know."""
@@ -82,7 +89,7 @@ class Watch:
     def overdue(self, now: float) -> bool:
         """Has the kdamond been silent for longer than it may?"""
         intervals = self._latest_intervals()
-        aggregation = intervals.aggregation_us / 1e6 if intervals else 0.0
+        aggregation = intervals.aggregation_us / 1e6 if intervals else LONGEST_AGGREGATION
         patience = PATIENCE * max(aggregation, self._publish)
         return self._kdamond.reporting and now - self._silent_since > patience
 
@@ -108,4 +115,4 @@ class Watch:
 
     def _latest_intervals(self) -> Intervals | None:
         latest = self._series.latest
-        return (latest.intervals if latest else None) or self._kdamond.intervals
+        return latest.intervals if latest else self._kdamond.intervals

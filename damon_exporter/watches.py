@@ -42,27 +42,33 @@ class Watches:
     def follow(self, roster: Roster, now: float) -> None:
         """Take over what the supervisor knows by now."""
         known = {kdamond.name: kdamond for kdamond in roster.watched}
+        identified: list[int] = []
         for pid, waiting in list(self._anonymous.items()):
             if kdamond := roster.identify(pid, waiting.heard_at):
                 known[kdamond.name] = kdamond
+                identified.append(pid)
             elif now - waiting.heard_at > LONGEST_ANONYMITY:
                 self.unidentified += 1
                 del self._anonymous[pid]
         self._watches = {name: self._watch(self._with_pid(kdamond), now) for name, kdamond in known.items()}
         self._by_pid = {watch.pid: watch for watch in self._watches.values() if watch.pid}
-        for pid in self._by_pid.keys() & self._anonymous.keys():
-            for report in self._anonymous.pop(pid).reports:
-                self._deliver(self._by_pid[pid], report)
+        for pid in identified:
+            held = self._anonymous.pop(pid).reports
+            if watch := self._by_pid.get(pid):  # unless a module that tells no pid has been restarted since
+                for report in held:
+                    self._deliver(watch, report)
 
     def hear(self, reports: Iterable[Report], now: float) -> bool:
-        """Deliver reports; True if one came from a kdamond that nobody knows yet."""
+        """Deliver reports; True if a kdamond that nobody knows has been heard of for the first time."""
         strange = False
         for report in reports:
             if watch := self._by_pid.get(report.kdamond):
                 self._deliver(watch, report)
-            else:
+                continue
+            if report.kdamond not in self._anonymous:
                 strange = True
-                self._anonymous.setdefault(report.kdamond, _Anonymous(now)).reports.append(report)
+                self._anonymous[report.kdamond] = _Anonymous(now)
+            self._anonymous[report.kdamond].reports.append(report)
         return strange
 
     def states(self, procfs: Path, now: float, wall_clock_offset: float) -> tuple[MonitorState, ...]:
@@ -73,7 +79,7 @@ class Watches:
 
     def _watch(self, kdamond: Watched, now: float) -> Watch:
         watch = self._watches.get(kdamond.name)
-        if watch is None:
+        if watch is None or watch.operations != kdamond.operations:
             return Watch(self._export, kdamond, self._source, now, self._tap)
         watch.follow(kdamond, now)
         return watch

@@ -1,4 +1,7 @@
-"""Bytes by how often they were accessed: one table, from which bands, working set and bandwidth follow."""
+"""Bytes by how often they were accessed: bands of access ratio, the working set, the estimated bandwidth.
+
+``group`` has, for each region, the position of the target that it belongs to among ``groups`` targets.
+"""
 
 from collections.abc import Sequence
 
@@ -16,42 +19,34 @@ def sum_bytes(sizes: U64, key: Groups, keys: int) -> I64:
     return np.bincount(key, weights=sizes, minlength=keys).astype(np.int64)
 
 
-def bytes_by_count(regions: Regions, group: Groups, groups: int, max_nr_accesses: int) -> I64:
-    """Return bytes by group and nr_accesses, shape (groups, N + 1), wider if a count exceeds N.
+def access_ratios(regions: Regions, intervals: Intervals) -> F64:
+    """Return nr_accesses over the most that one aggregation can count, 0…1, one per region.
 
-    A commit that shortens the intervals can leave counts above the new maximum for one snapshot.
+    A commit that shortens the intervals can leave counts above the new maximum for one snapshot: they are 1.
     """
-    counts = regions.nr_accesses
-    width = max(max_nr_accesses, int(counts.max(initial=0))) + 1
-    return sum_bytes(regions.sizes, group * width + counts, groups * width).reshape(groups, width)
+    most = intervals.max_nr_accesses
+    return np.minimum(regions.nr_accesses, most) / most
 
 
-def band_bytes(table: I64, bounds: Sequence[float], max_nr_accesses: int) -> I64:
+def band_bytes(ratios: F64, sizes: U64, group: Groups, groups: int, bounds: Sequence[float]) -> I64:
     """Return bytes by group and band, shape (groups, len(bounds)); they sum to all bytes exactly.
 
     ``bounds`` are inclusive upper access ratios in ascending order, the last of which is 1.
     """
-    ratios = np.arange(max_nr_accesses + 1) / max_nr_accesses
-    last_count = np.searchsorted(ratios, bounds, side="right") - 1
-    last_count[-1] = table.shape[1] - 1
-    return np.diff(np.cumsum(table, axis=1)[:, last_count], axis=1, prepend=0)
+    bands = len(bounds)
+    band = np.searchsorted(bounds, ratios, side="left")
+    return sum_bytes(sizes, group * bands + band, groups * bands).reshape(groups, bands)
 
 
-def working_set(table: I64) -> I64:
+def working_set(regions: Regions, group: Groups, groups: int) -> I64:
     """Return the bytes with at least one access, by group: damo's definition of the working set."""
-    return table[:, 1:].sum(axis=1)
+    return sum_bytes(regions.sizes * (regions.nr_accesses > 0), group, groups)
 
 
-def estimated_access_bytes(table: I64) -> F64:
+def estimated_access_bytes(regions: Regions, group: Groups, groups: int) -> F64:
     """Return Σ size · nr_accesses by group: every positive sample taken as one access of the whole region.
 
     The kernel's DAMON_STAT divides the same sum by the aggregation interval and calls it memory bandwidth.
     """
-    accessed: F64 = table.astype(np.float64) @ np.arange(table.shape[1])
-    return accessed
-
-
-def access_ratios(regions: Regions, intervals: Intervals) -> F64:
-    """Return nr_accesses over the most that one aggregation can count, 0…1, one per region."""
-    most = intervals.max_nr_accesses
-    return np.minimum(regions.nr_accesses, most) / most
+    accessed = regions.sizes.astype(np.float64) * regions.nr_accesses
+    return np.bincount(group, weights=accessed, minlength=groups).astype(np.float64)  # the counts if nothing is there

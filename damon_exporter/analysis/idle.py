@@ -3,8 +3,9 @@
 The kernel's ``age`` of a region says for how many aggregations its access frequency has not changed *much*.
 Up to some version after 6.12 a change from one or two hits to none is not much, so a region that was touched a
 little for ten minutes shows as idle for ten minutes the moment it stops. Newer kernels start its age again.
+On any kernel a region that has just stopped can merge with one that was idle for long, and gets the mean of both ages.
 Here, bytes that were accessed in the previous snapshot and are not now have been idle for one aggregation,
-whatever their age says; that knowledge is carried on, by address, until the kernel's number is no longer larger.
+whatever their age says; that knowledge is carried on, by address, and told wherever the kernel's number is larger.
 """
 
 from dataclasses import dataclass
@@ -34,6 +35,10 @@ class Pieces:
 
     def __len__(self) -> int:
         return len(self.start)
+
+    def only(self, which: NDArray[np.bool_] | NDArray[np.intp]) -> "Pieces":
+        """Return some of the pieces."""
+        return Pieces(self.start[which], self.end[which], self.idle_us[which])
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +84,13 @@ def carry(before: Pieces, regions: Regions, age_unit_us: int, step_us: int) -> t
     if line is None:
         return IdleAges(region_us, NO_PIECES, np.empty(0, np.intp)), NO_PIECES
     start, end = line
-    patches, patch_region = _patches(before, start, end, np.flatnonzero(idle), region_us, step_us)
-    accessed = np.flatnonzero(~idle)
+    sized = start < end  # kernels with CVE-2025-38519 can make regions of no size
+    known, region = _known(before, start, end, np.flatnonzero(idle & sized), step_us)
+    accessed = np.flatnonzero(~idle & sized)
     touched = Pieces(start[accessed], end[accessed], np.zeros(len(accessed), np.int64))
-    return IdleAges(region_us, patches, patch_region), _remember(touched, patches, len(regions))
+    younger = known.idle_us < region_us[region]
+    ages = IdleAges(region_us, known.only(younger), region[younger])
+    return ages, _bounded(_joined(touched, known), max(PIECES_PER_REGION * len(regions), FEWEST_PIECES))
 
 
 def idle_bytes(ages: IdleAges, sizes: U64, group: Groups, groups: int, bounds_us: I64) -> tuple[NDArray[np.int64], F64]:
@@ -104,66 +112,66 @@ def idle_bytes(ages: IdleAges, sizes: U64, group: Groups, groups: int, bounds_us
     return counts, sums
 
 
-def _patches(
-    before: Pieces, start: U64, end: U64, idle: NDArray[np.intp], region_us: I64, step_us: int
+def _known(
+    before: Pieces, start: U64, end: U64, idle: NDArray[np.intp], step_us: int
 ) -> tuple[Pieces, NDArray[np.intp]]:
-    """Cut out of the idle regions what the previous snapshot knows to have been idle for less long."""
+    """Return what is known of the idle regions from the previous snapshot, and the region of each piece."""
     first = np.searchsorted(before.end, start[idle], side="right")
     last = np.searchsorted(before.start, end[idle], side="left")
     counts = np.maximum(last - first, 0)
-    if not counts.any():
-        return NO_PIECES, np.empty(0, np.intp)
     region = np.repeat(idle, counts)
     piece = np.arange(len(region)) + np.repeat(first - (np.cumsum(counts) - counts), counts)
-    idle_us = before.idle_us[piece] + step_us
-    younger = idle_us < region_us[region]
-    region, piece = region[younger], piece[younger]
     cut = Pieces(
         np.maximum(before.start[piece], start[region]),
         np.minimum(before.end[piece], end[region]),
-        idle_us[younger],
+        before.idle_us[piece] + step_us,
     )
     return cut, region
 
 
-def _remember(touched: Pieces, patches: Pieces, regions: int) -> Pieces:
-    """Join what was accessed now with what was accessed lately, in ascending order, bounded in number."""
-    if not len(patches):
+def _joined(touched: Pieces, known: Pieces) -> Pieces:
+    """Join what was accessed now with what was accessed before, in ascending order."""
+    if not len(known):
         return _merge_equal(touched)
-    order = np.argsort(np.concatenate((touched.start, patches.start)), kind="stable")
-    joined = Pieces(
-        np.concatenate((touched.start, patches.start))[order],
-        np.concatenate((touched.end, patches.end))[order],
-        np.concatenate((touched.idle_us, patches.idle_us))[order],
+    order = np.argsort(np.concatenate((touched.start, known.start)), kind="stable")
+    return _merge_equal(
+        Pieces(
+            np.concatenate((touched.start, known.start))[order],
+            np.concatenate((touched.end, known.end))[order],
+            np.concatenate((touched.idle_us, known.idle_us))[order],
+        )
     )
-    return _bounded(_merge_equal(joined), max(PIECES_PER_REGION * regions, FEWEST_PIECES))
 
 
 def _merge_equal(pieces: Pieces) -> Pieces:
     """Merge neighbours that touch and are equally old."""
-    touching = pieces.end[:-1] == pieces.start[1:]
-    return _merge(pieces, touching & (pieces.idle_us[:-1] == pieces.idle_us[1:]))
+    with_next = (pieces.end[:-1] == pieces.start[1:]) & (pieces.idle_us[:-1] == pieces.idle_us[1:])
+    if not with_next.any():
+        return pieces
+    heads, tails = _runs(with_next)
+    return Pieces(pieces.start[heads], pieces.end[tails], pieces.idle_us[heads])
 
 
 def _bounded(pieces: Pieces, most: int) -> Pieces:
-    """Merge touching neighbours in pairs, then forget the smallest pieces, until there are at most ``most``."""
-    while len(pieces) > most:
-        pairs = pieces.end[:-1] == pieces.start[1:]
-        pairs[1::2] = False
-        if not pairs.any():
-            largest = np.sort(np.argsort(pieces.end - pieces.start)[-most:])
-            return Pieces(pieces.start[largest], pieces.end[largest], pieces.idle_us[largest])
-        pieces = _merge(pieces, pairs)
-    return pieces
+    """Merge the touching neighbours that differ least, then forget the smallest pieces: ``most`` remain.
 
-
-def _merge(pieces: Pieces, with_next: NDArray[np.bool_]) -> Pieces:
-    """Merge each piece marked in ``with_next`` with its successor; ages become means weighted by size."""
-    if not with_next.any():
+    Merged pieces get the mean age of their bytes.
+    """
+    excess = len(pieces) - most
+    if excess <= 0:
         return pieces
-    heads = np.flatnonzero(np.concatenate(([True], ~with_next)))
-    size = (pieces.end - pieces.start).astype(np.float64)
-    weight = np.add.reduceat(size, heads)
-    idle_us = np.add.reduceat(size * pieces.idle_us, heads) / weight
-    tails = np.concatenate((heads[1:] - 1, [len(pieces) - 1]))
-    return Pieces(pieces.start[heads], pieces.end[tails], np.rint(idle_us).astype(np.int64))
+    touching = np.flatnonzero(pieces.end[:-1] == pieces.start[1:])
+    contrast = np.abs(np.diff(pieces.idle_us))[touching]
+    with_next = np.zeros(len(pieces) - 1, np.bool_)
+    with_next[touching[np.argsort(contrast, kind="stable")[:excess]]] = True
+    heads, tails = _runs(with_next)
+    weights = (pieces.end - pieces.start).astype(np.float64)
+    idle_us = np.add.reduceat(weights * pieces.idle_us, heads) / np.add.reduceat(weights, heads)
+    merged = Pieces(pieces.start[heads], pieces.end[tails], np.rint(idle_us).astype(np.int64))
+    return merged.only(np.sort(np.argsort(merged.end - merged.start)[-most:]))
+
+
+def _runs(with_next: NDArray[np.bool_]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return the first and the last index of each run of neighbours of which all but the last are marked."""
+    ends = np.flatnonzero(~with_next)
+    return np.concatenate(([0], ends + 1)), np.concatenate((ends, [len(with_next)]))

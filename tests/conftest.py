@@ -4,10 +4,10 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from kernel_pool import KernelPool
 
 from damon_exporter.testing.fake_kernel import FakeKernel
 
@@ -52,15 +52,15 @@ def _violations(config: pytest.Config) -> list[str]:
     return found
 
 
+@pytest.fixture(scope="session")
+def kernel_pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KernelPool]:
+    pool = KernelPool(tmp_path_factory.mktemp("kernels"))
+    with pool.running:
+        yield pool
+
+
 @pytest.fixture
-def fake_kernel(tmp_path: Path) -> Iterator[Callable[..., FakeKernel]]:
-    """A factory of fake kernels: ``fake_kernel(kernel="6.12", cpus=4)``; all are unmounted after the test."""
-    with ExitStack() as stack:
-        count = 0
-
-        def start(**options: object) -> FakeKernel:
-            nonlocal count
-            count += 1
-            return stack.enter_context(FakeKernel(tmp_path / f"kernel{count}", **options))
-
-        yield start
+def fake_kernel(kernel_pool: KernelPool) -> Iterator[Callable[..., FakeKernel]]:
+    """A factory of fake kernels as they are after boot: ``fake_kernel(kernel="6.12", cpus=4)``."""
+    yield kernel_pool.take
+    kernel_pool.take_back()

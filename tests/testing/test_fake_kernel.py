@@ -6,7 +6,7 @@ import os
 import stat
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,18 +17,9 @@ from damon_exporter.testing.fake_kernel import FakeKernel
 Start = Callable[..., FakeKernel]
 
 
-@pytest.fixture(scope="module")
-def started_kernel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeKernel]:
-    with FakeKernel(tmp_path_factory.mktemp("kernel") / "kernel") as kernel:
-        yield kernel
-
-
 @pytest.fixture
-def kernel(started_kernel: FakeKernel) -> FakeKernel:
-    """A 7.3 that no test has left anything in."""
-    started_kernel.clear_faults()
-    started_kernel.write("nr_kdamonds", 0)
-    return started_kernel
+def kernel(fake_kernel: Start) -> FakeKernel:
+    return fake_kernel()
 
 
 def write_raw(path: Path, data: bytes) -> None:
@@ -265,3 +256,22 @@ def test_leaving_the_context_unmounts_even_while_a_file_is_open_and_a_write_hang
     with pytest.raises(OSError, match="endpoint"):
         kept.read()
     kept.close()
+
+
+def test_a_reboot_ends_and_forgets_everything(fake_kernel: Start) -> None:
+    kernel = fake_kernel(enabled=["damon_stat"])
+    kernel.parameter("damon_stat", "enabled").write_text("N")
+    stage_physical(kernel)
+    kernel.write("0/state", "on")
+    kernel.add_process(42, "busy")
+    kernel.delay("*/state", "write", 600)
+    (kernel.tracefs / "instances/left").mkdir()
+    with (kernel.tracefs / "instances/left/per_cpu/cpu0/trace_pipe_raw").open("rb", buffering=0) as pipe:
+        hanging = subprocess.Popen(["sh", "-c", f"echo off > {kernel.kdamonds}/0/state"], stderr=subprocess.DEVNULL)
+        kernel.reboot()
+        assert errno_of(lambda: pipe.read(1)) == errno.ENODEV
+    hanging.wait(5)
+    assert kernel.read("nr_kdamonds") == "0"
+    assert list((kernel.tracefs / "instances").iterdir()) == []
+    assert sorted(path.name for path in kernel.procfs.glob("[0-9]*")) == ["1", "2", "700"]
+    assert kernel.parameter("damon_stat", "enabled").read_text() == "Y\n"

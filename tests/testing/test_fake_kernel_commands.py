@@ -31,26 +31,13 @@ OLD, NEW = "6.12", "7.3"
 both = pytest.mark.parametrize("name", [OLD, NEW])
 
 
-@pytest.fixture(scope="module")
-def started_kernels(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, FakeKernel]]:
-    folder = tmp_path_factory.mktemp("kernels")
-    with FakeKernel(folder / OLD, kernel=OLD) as old, FakeKernel(folder / NEW, kernel=NEW) as new:
-        yield {OLD: old, NEW: new}
-
-
 @pytest.fixture
-def kernels(started_kernels: dict[str, FakeKernel]) -> dict[str, FakeKernel]:
-    """Both kernels, with nothing that runs, and one process with pid 42."""
-    for kernel in started_kernels.values():
-        kernel.clear_faults()
-        kernel.set_physical_heat(None)
-        kernel.set_free_memory(500)
-        kernel.set_cgroups()
+def kernels(fake_kernel: Callable[..., FakeKernel]) -> dict[str, FakeKernel]:
+    """Both kernels, with one process whose pid is 42."""
+    kernels = {name: fake_kernel(kernel=name) for name in (OLD, NEW)}
+    for kernel in kernels.values():
         kernel.add_process(42, "busy")
-        if kernel.read("nr_kdamonds") != "0" and kernel.read("0/state") == "on":
-            kernel.write("0/state", "off")
-        kernel.write("nr_kdamonds", 0)
-    return started_kernels
+    return kernels
 
 
 def errno_of(call: Callable[[], object]) -> int | None:

@@ -37,10 +37,7 @@ def main(
     """Mount a fake kernel at MOUNTPOINT and serve it until standard input ends."""
     threading.excepthook = crash
     entries = DEFAULT_MEMORY_MAP if memory_map is None else [MemoryMapEntry(*entry) for entry in memory_map]
-    kernel = Kernel(profile.Profile.named(name), cpus, entries)
-    with kernel.lock:
-        for module in enabled:
-            kernel.modules[module].start()
+    kernel = Kernel(profile.Profile.named(name), cpus, entries, enabled)
     control = Control(kernel, socket)
     device = mount(mountpoint)
     threading.Thread(target=unmount_at_end_of_input, args=(mountpoint,), daemon=True).start()

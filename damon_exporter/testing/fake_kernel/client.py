@@ -98,6 +98,10 @@ class FakeKernel:
             raise RuntimeError(f"the fake kernel crashed:\n{self._log.read_text()}")
         return json.loads(answer)
 
+    def reboot(self) -> None:
+        """Make everything as it was at first: nothing staged, nothing running but what runs from boot."""
+        self._order("reboot")
+
     def write(self, path: str, text: object) -> None:
         """Write to a file below ``kdamonds`` as any other tool would: one write(2)."""
         file = self.kdamonds / path

@@ -41,7 +41,14 @@ class Control:
         with self.kernel.lock:
             answer = getattr(self, name)(**order)
             self.kernel.lock.notify_all()
+            while self.kernel.root.dropped_names:
+                self.kernel.lock.wait()
         return answer
+
+    def reboot(self) -> None:
+        """Everything as it was at first."""
+        self.kernel.shut_down()
+        self.kernel.boot()
 
     def add_process(
         self, pid: int, comm: str, cmdline: list[str], cgroup: str, rss: int, memory: list[list[float]] | None
@@ -76,11 +83,11 @@ class Control:
 
     def add_fault(self, path: str, operation: str, errno: int, delay: float, count: int | None) -> None:
         """Let operations on matching paths fail or take long."""
-        self.kernel.faults.active.append(Fault(path, operation, errno, delay, count))
+        self.kernel.faults.ordered.append(Fault(path, operation, errno, delay, count))
 
     def clear_faults(self) -> None:
         """Back to normal."""
-        self.kernel.faults.active.clear()
+        self.kernel.faults.lift()
 
     def kill_kdamond(self, index: int) -> None:
         """End the kdamond of a slot, as the kernel does when it fails inside."""

@@ -17,18 +17,23 @@ class Fault:
     errno: int = 0
     delay: float = 0.0
     count: int | None = None
+    lifted: bool = False
 
 
 @dataclass
 class Faults:
     """Those in force. ``path`` is a shell pattern of paths below the mount; ``*`` matches slashes, too."""
 
-    active: list[Fault] = field(default_factory=list)
+    ordered: list[Fault] = field(default_factory=list)
 
     @property
     def delays(self) -> bool:
         """Whether any operation may have to wait."""
-        return any(fault.delay for fault in self.active)
+        return any(fault.delay for fault in self._active)
+
+    @property
+    def _active(self) -> list[Fault]:
+        return [fault for fault in self.ordered if fault.count != 0]
 
     def strike(self, operation: str, path: str) -> None:
         """Raise what has been ordered for this operation."""
@@ -43,14 +48,18 @@ class Faults:
             if fault.delay:
                 self._use_up(fault)
                 until = time.monotonic() + fault.delay
-                while (rest := until - time.monotonic()) > 0:
+                while not fault.lifted and (rest := until - time.monotonic()) > 0:
                     lock.wait(rest)
 
+    def lift(self) -> None:
+        """End all faults, and wake who is delayed by one."""
+        for fault in self.ordered:
+            fault.lifted = True
+        self.ordered.clear()
+
     def _matching(self, operation: str, path: str) -> list[Fault]:
-        return [fault for fault in self.active if fault.operation == operation and fnmatch(path, fault.path)]
+        return [fault for fault in self._active if fault.operation == operation and fnmatch(path, fault.path)]
 
     def _use_up(self, fault: Fault) -> None:
         if fault.count is not None:
             fault.count -= 1
-            if fault.count == 0:
-                self.active.remove(fault)

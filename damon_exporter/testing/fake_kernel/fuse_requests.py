@@ -186,6 +186,8 @@ class Requests:
                 raise fail(errno.EAGAIN)
             if unique in self._interrupted:
                 raise fail(errno.EINTR)
+            if pipe.removed:
+                raise fail(errno.ENODEV)
             self._lock.wait()
         return data
 

@@ -63,9 +63,13 @@ class FuseServer:
         """Drop the names that no request has taken out, such as that of a process which has ended."""
         while True:
             with self._lock:
-                while not (names := self._root.take_dropped_names()):
+                while not self._root.dropped_names:
                     self._lock.wait()
+                names = self._root.dropped_names.copy()
             self._drop_names(names)
+            with self._lock:
+                self._root.dropped_names = [name for name in self._root.dropped_names if name not in names]
+                self._lock.notify_all()
 
     def _drop_names(self, names: list[tuple[int, str]]) -> None:
         """Make the real kernel forget names. Must not hold the lock: it may wait for look-ups that need us."""

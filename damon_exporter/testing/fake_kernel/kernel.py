@@ -23,23 +23,46 @@ from damon_exporter.testing.fake_kernel.tree import Root, text_file
 class Kernel:
     """``lock`` guards everything; who waits for something to happen waits on it."""
 
-    def __init__(self, profile: Profile, cpus: int, memory_map: Sequence[MemoryMapEntry] = DEFAULT_MEMORY_MAP) -> None:
+    def __init__(
+        self,
+        profile: Profile,
+        cpus: int,
+        memory_map: Sequence[MemoryMapEntry] = DEFAULT_MEMORY_MAP,
+        enabled: Sequence[str] = (),
+    ) -> None:
         self.profile = profile
         self.cpus = cpus
         self.system_ram = system_ram(memory_map)
         self.lock = threading.Condition()
         self.faults = Faults()
         self.root = Root()
+        self._memory_map = memory_map
+        self._enabled = enabled
+        with self.lock:
+            self.boot()
+
+    def boot(self) -> None:
+        """Make all files, and start the modules that run from boot. The root must be empty."""
         self.free_memory_permil = 500
         self.physical_heat: list[Heat] | None = None
         self.memory_version = 0
         self.processes = Processes(self.root.make("proc"))
-        self.root.make("proc/sys/kernel").add("osrelease", text_file(f"{profile.name}.0-fake\n"))
+        self.root.make("proc/sys/kernel").add("osrelease", text_file(f"{self.profile.name}.0-fake\n"))
+        build_machine(self.root.make("sys"), self._memory_map, self.cpus)
         self.core = Core(self)
         self.trace = Trace(self, self.root.make("sys/kernel"))
         self.damon = DamonSysfs(self, self.root.make("sys/kernel/mm"))
-        build_machine(self.root.make("sys"), memory_map, cpus)
         self.modules = build_modules(self)
+        for module in self._enabled:
+            self.modules[module].start()
+
+    def shut_down(self) -> None:
+        """End all that runs and remove all files."""
+        self.faults.lift()
+        for kdamond in self.core.running:
+            kdamond.stop()
+        for name in list(self.root.children):
+            self.root.remove(name)
 
     def heat(self, pid: int | None, ranges: Sequence[Range]) -> Sequence[Heat]:
         """How hot what is: of a process, or of physical memory (``pid`` None)."""

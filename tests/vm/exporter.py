@@ -71,7 +71,7 @@ class Exporter:
         """Scrape it."""
         return Metrics.parse(self.fetch("/metrics"))
 
-    def wait_for(self, condition: Callable[[Metrics], object], what: str, timeout: float = 40.0) -> Metrics:
+    def wait_for(self, condition: Callable[[Metrics], object], what: str, timeout: float = 90.0) -> Metrics:
         """Scrape until the condition holds."""
         deadline = time.monotonic() + timeout
         while True:
@@ -140,7 +140,7 @@ def tree(guest: Guest) -> str:
     """
     return guest.run(
         f"cd {ADMIN} && find . -type f ! -name '*path' -perm -400 | sort | "
-        f"while read f; do echo \"$f $(cat $f)\"; done; ls {INSTANCES}"
+        f'while read f; do echo "$f $(cat $f)"; done; ls {INSTANCES}'
     ).stdout
 
 

@@ -1,6 +1,11 @@
-"""Writes parameters into a slot of a fake kernel, one write(2) each, as any tool of DAMON would."""
+"""Uses slot 0 of a fake kernel as any tool of DAMON would, one write(2) a value."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+
+import pytest
 
 from damon_exporter.testing.fake_kernel import FakeKernel
 
@@ -11,6 +16,39 @@ INTERVALS = f"{CONTEXT}/monitoring_attrs/intervals"
 UINT = 2**32 - 1
 ULONG = 2**64 - 1
 Span = tuple[int, int]
+Start = Callable[..., FakeKernel]
+OLD, NEW = "6.12", "7.3"
+both = pytest.mark.parametrize("name", [OLD, NEW])
+
+
+def errno_of(call: Callable[[], object]) -> int | None:
+    try:
+        call()
+    except OSError as error:
+        return error.errno
+    return None
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def command(kernel: FakeKernel, word: str) -> int | None:
+    """Write a command to slot 0; returns the errno, None for success."""
+    return errno_of(lambda: kernel.write("0/state", word))
+
+
+@contextmanager
+def in_flight(kernel: FakeKernel, word: str) -> Iterator[Future[int | None]]:
+    """A command of another process that takes a while."""
+    with ThreadPoolExecutor(1) as pool:
+        pending = pool.submit(command, kernel, word)
+        time.sleep(0.05)
+        assert not pending.done()
+        yield pending
 
 
 def stage_physical(kernel: FakeKernel, *ranges: Span, slots: int = 1) -> None:

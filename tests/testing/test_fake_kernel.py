@@ -6,15 +6,12 @@ import os
 import stat
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from staging import CONTEXT, GIB, stage_physical
+from staging import CONTEXT, GIB, Start, errno_of, stage_physical
 
 from damon_exporter.testing.fake_kernel import FakeKernel
-
-Start = Callable[..., FakeKernel]
 
 
 @pytest.fixture
@@ -28,14 +25,6 @@ def write_raw(path: Path, data: bytes) -> None:
         os.write(fd, data)
     finally:
         os.close(fd)
-
-
-def errno_of(call: Callable[[], object]) -> int | None:
-    try:
-        call()
-    except OSError as error:
-        return error.errno
-    return None
 
 
 def test_a_fresh_kernel_has_no_kdamonds(kernel: FakeKernel) -> None:

@@ -1,33 +1,15 @@
 """damon_stat, damon_reclaim and damon_lru_sort in the fake kernel, and who may monitor beside whom."""
 
 import errno
-import time
-from collections.abc import Callable
 
 import pytest
-from staging import stage_physical
+from staging import Start, errno_of, stage_physical, wait_for
 from test_fake_kernel_trace import AGGREGATED, collect, make_instance
 
 from damon_exporter.testing.fake_kernel import FakeKernel
 
-Start = Callable[..., FakeKernel]
 MODULES = {"6.12": ["damon_lru_sort", "damon_reclaim"], "7.3": ["damon_lru_sort", "damon_reclaim", "damon_stat"]}
 EVERY_MODULE = [(name, module) for name, modules in MODULES.items() for module in modules]
-
-
-def errno_of(call: Callable[[], object]) -> int | None:
-    try:
-        call()
-    except OSError as error:
-        return error.errno
-    return None
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def value(kernel: FakeKernel, module: str, name: str) -> str:

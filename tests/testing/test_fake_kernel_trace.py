@@ -7,19 +7,18 @@ import select
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
-from staging import GIB, MIB, set_intervals, stage_physical, stage_virtual
+from staging import GIB, MIB, Start, errno_of, set_intervals, stage_physical, stage_virtual
 
 from damon_exporter.kernel.trace_layout import EventFormat, PageLayout
 from damon_exporter.kernel.trace_pages import Decoded, decode
 from damon_exporter.testing.fake_kernel import FakeKernel
 
-Start = Callable[..., FakeKernel]
 AGGREGATED = "damon_aggregated"
 TUNED = "damon_monitor_intervals_tune"
 
@@ -27,14 +26,6 @@ TUNED = "damon_monitor_intervals_tune"
 @pytest.fixture
 def kernel(fake_kernel: Start) -> FakeKernel:
     return fake_kernel()
-
-
-def errno_of(call: Callable[[], object]) -> int | None:
-    try:
-        call()
-    except OSError as error:
-        return error.errno
-    return None
 
 
 def make_instance(kernel: FakeKernel, *events: str, name: str = "test") -> Path:

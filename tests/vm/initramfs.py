@@ -87,7 +87,8 @@ def _top_layer(kernel: Kernel, modules: tuple[str, ...]) -> Layer:
     layer.file("/etc/hosts", b"127.0.0.1 localhost\n")
     layer.file("/etc/python", f"{sys.executable}\n".encode())
     package = HERE.parents[1] / "damon_exporter"
-    layer.copies(path for path in package.rglob("*") if path.is_file())
+    # A .pyc that another process is writing bears a number at its end until it is whole.
+    layer.copies(path for path in package.rglob("*") if path.is_file() and not path.suffix[1:].isdigit())
     for workload in (HERE / "workloads").glob("*.py"):
         layer.copy(workload, f"{WORKLOADS_PLACE}/{workload.name}")
     for number, content in enumerate(module_files(kernel, modules)):

@@ -7,7 +7,7 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 LISTEN ?= :10555
 
-.PHONY: demo test check system-packages docs format clean
+.PHONY: demo demo-recording test check system-packages docs format clean
 
 demo: $(VENV)/.runtime
 	$(BIN)/damon-exporter demo --web.listen-address $(LISTEN)
@@ -20,6 +20,10 @@ check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Boots a real kernel for five minutes.
+demo-recording: system-packages $(VENV)/.dev
+	$(BIN)/python -m tests.vm.make_demo
 
 docs: $(VENV)/.dev
 	$(BIN)/python -m damon_exporter.metrics.reference

@@ -3,7 +3,8 @@
 An audit hook refuses every attempt of a Python process to change a file below the real kernel's trees, and writes
 it down, so that the run fails even where the exception was swallowed. Child processes install the hook through
 ``sitecustomize``, which stands beside this file on their ``PYTHONPATH``. What is not Python is caught by `Snapshot`,
-taken before and after the run. Reading is allowed.
+taken before and after the run. Reading is allowed. Paths relative to a ``dir_fd`` are not seen: audit events do not
+tell it.
 """
 
 import os

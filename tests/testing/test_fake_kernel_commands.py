@@ -82,6 +82,7 @@ def test_a_command_in_flight_lets_state_pid_and_every_nr_file_answer_ebusy_on_7_
 def test_a_command_in_flight_refuses_only_another_command_on_6_12(fake_kernel: Start) -> None:
     kernel = fake_kernel(kernel=OLD)
     stage_physical(kernel)
+    set_intervals(kernel, sample_us=400_000, aggr_us=400_000)
     kernel.write("0/state", "on")
     with in_flight(kernel, "update_schemes_stats"):
         assert command(kernel, "update_schemes_stats") == errno.EBUSY
@@ -125,7 +126,7 @@ def test_a_command_costs_100_ms_on_6_12(fake_kernel: Start) -> None:
     kernel.write("0/state", "on")
     before = time.monotonic()
     kernel.write("0/state", "update_schemes_stats")
-    assert 0.1 <= time.monotonic() - before < 0.2
+    assert time.monotonic() - before >= 0.1
 
 
 def test_off_of_another_process_ends_a_pending_command_with_success_on_6_12(fake_kernel: Start) -> None:

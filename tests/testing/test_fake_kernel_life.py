@@ -37,13 +37,15 @@ def test_a_small_step_down_to_zero_accesses_resets_the_age_only_since_7_3(
     stage_physical(kernel)
     stage_schemes(kernel, (0, UINT))
     kernel.write("0/state", "on")
-    time.sleep(0.4)
+    wait_for(lambda: first_region(kernel)["age"] >= 15)
     kernel.set_physical_heat([rest])
-    time.sleep(0.05)
+    wait_for(lambda: first_region(kernel)["nr_accesses"] == 0)
+    assert (first_region(kernel)["age"] < 15) is resets
+
+
+def first_region(kernel: FakeKernel) -> dict[str, int]:
     kernel.write("0/state", "update_schemes_tried_regions")
-    idle = next(region for region in tried(kernel) if region["start"] == GIB)
-    assert idle["nr_accesses"] == 0
-    assert (idle["age"] < 6) is resets
+    return tried(kernel)[0]
 
 
 def test_tuning_doubles_the_intervals_of_idle_memory_and_refresh_ms_shows_it(fake_kernel: Start) -> None:
@@ -59,17 +61,21 @@ def test_without_refresh_ms_the_files_show_tuned_intervals_only_after_an_update(
     start_tuning(kernel)
     time.sleep(0.3)
     assert kernel.read(f"{INTERVALS}/sample_us") == "2000"
-    kernel.write("0/state", "update_tuned_intervals")
-    assert kernel.read(f"{INTERVALS}/sample_us") == "8000"
+    wait_for(lambda: tuned_sample_us(kernel) == 8_000)
 
 
 def test_a_commit_of_stale_files_resets_the_tuning(fake_kernel: Start) -> None:
     kernel = fake_kernel(kernel=NEW)
     start_tuning(kernel)
-    time.sleep(0.3)
+    wait_for(lambda: tuned_sample_us(kernel) == 8_000)
+    set_intervals(kernel, sample_us=2_000, aggr_us=40_000)
     kernel.write("0/state", "commit")
+    assert tuned_sample_us(kernel) < 8_000
+
+
+def tuned_sample_us(kernel: FakeKernel) -> int:
     kernel.write("0/state", "update_tuned_intervals")
-    assert kernel.read(f"{INTERVALS}/sample_us") == "2000"
+    return int(kernel.read(f"{INTERVALS}/sample_us"))
 
 
 def start_tuning(kernel: FakeKernel) -> None:
@@ -119,9 +125,7 @@ def test_a_target_added_by_commit_has_no_regions_until_the_next_update(fake_kern
     assert not any(region["start"] == GIB for region in tried(kernel))
     set_intervals(kernel, update_us=50_000)
     kernel.write("0/state", "commit")
-    time.sleep(0.15)
-    kernel.write("0/state", "update_schemes_tried_regions")
-    assert any(region["start"] == GIB for region in tried(kernel))
+    wait_for(lambda: first_region(kernel)["start"] != GIB and any(r["start"] == GIB for r in tried(kernel)))
 
 
 def sleep_by_watermarks(kernel: FakeKernel) -> None:
@@ -161,9 +165,7 @@ def test_free_memory_below_the_middle_wakes_it(fake_kernel: Start, name: str) ->
     kernel = fake_kernel(kernel=name)
     sleep_by_watermarks(kernel)
     kernel.set_free_memory(250)
-    time.sleep(0.2)
-    kernel.write("0/state", "update_schemes_tried_regions")
-    assert tried(kernel)
+    wait_for(lambda: command(kernel, "update_schemes_tried_regions") is None and tried(kernel) != [])
 
 
 def test_while_paused_there_is_nothing_to_try(fake_kernel: Start) -> None:

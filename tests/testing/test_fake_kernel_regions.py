@@ -81,7 +81,7 @@ def test_tried_regions_wait_for_the_slowest_scheme(fake_kernel: Start, name: str
     kernel.write("0/state", "update_schemes_tried_bytes")
     before = time.monotonic()
     kernel.write("0/state", "update_schemes_tried_bytes")
-    assert 0.25 < time.monotonic() - before < 0.7
+    assert time.monotonic() - before > 0.25
 
 
 @pytest.mark.parametrize(("name", "error"), [(OLD, None), (NEW, errno.ECANCELED)])

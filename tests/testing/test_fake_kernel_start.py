@@ -99,6 +99,7 @@ def test_a_slot_without_context_cannot_be_turned_on(fake_kernel: Start, name: st
         ("monitoring_attrs/intervals/sample_us", 40_001),
         ("targets/nr_targets", 2),
         ("targets/0/regions/0/end", 4 * GIB),
+        ("targets/0/regions/0/end", 0),
     ],
 )
 def test_bad_attributes_and_targets_are_refused_at_on(fake_kernel: Start, name: str, file: str, value: int) -> None:

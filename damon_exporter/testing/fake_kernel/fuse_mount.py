@@ -21,8 +21,7 @@ def mount(mountpoint: Path) -> int:
         os.close(device)
         raise OSError(
             error,
-            f"cannot mount a FUSE file system: {os.strerror(error)}. Run as root, or all of the tests in a namespace: "
-            "unshare --user --map-root-user --mount",
+            f"cannot mount a FUSE file system: {os.strerror(error)}; be root with CAP_SYS_ADMIN",
             str(mountpoint),
         )
     return device

@@ -60,10 +60,15 @@ class Requests:
         }
 
     def may_wait(self, request: Request) -> bool:
-        """Whether the request needs a thread of its own: writes, and reads that block."""
-        if request.opcode == Opcode.READ:
-            return isinstance(self._nodes.get(request.node), Pipe) or self._faults.delays
-        return request.opcode == Opcode.WRITE
+        """Whether the request needs a thread of its own."""
+        if request.opcode not in (Opcode.READ, Opcode.WRITE):
+            return False
+        node = expect(self._nodes[request.node], File)
+        waits = node.may_wait
+        if isinstance(node, Pipe):
+            *_, flags, _ = wire.READ_IN.unpack_from(request.body)
+            waits = not flags & os.O_NONBLOCK
+        return waits or self._faults.delays
 
     def answer(self, request: Request) -> bytes:
         """The whole answer to one request."""
@@ -95,7 +100,7 @@ class Requests:
         it at every look-up, which keeps the name from being cached; stat(2) shows the same inode number each time.
         """
         inode, valid = node.inode, VALID_SECONDS
-        if isinstance(node, File) and node.waits_when_written:
+        if isinstance(node, File) and node.may_wait:
             inode, valid = next(inode_numbers), 0
         self._nodes[inode] = node
         self._lookups[inode] = self._lookups.get(inode, 0) + 1

@@ -48,14 +48,21 @@ class FuseServer:
         """Answer with the lock held, so that nobody takes a name out between look-up and answer."""
         with self._lock:
             message = self._requests.answer(request)
-            if request.opcode not in wire.NO_REPLY:
+            if request.opcode == wire.Opcode.WRITE and self._root.dropped_names:
+                names = self._root.take_dropped_names()
+                Thread(target=self._drop_and_send, args=(names, message), daemon=True).start()
+            elif request.opcode not in wire.NO_REPLY:
                 self._send(message)
 
     def _answer_waiting(self, request: wire.Request) -> None:
-        """Answer, but not before the real kernel has forgotten the names that the request took out."""
+        """Answer in a thread of its own."""
         with self._lock:
             message = self._requests.answer(request)
             names = self._root.take_dropped_names()
+        self._drop_and_send(names, message)
+
+    def _drop_and_send(self, names: list[tuple[int, str]], message: bytes) -> None:
+        """Answer a write once the real kernel has forgotten the names that it took out."""
         self._drop_names(names)
         self._send(message)
 

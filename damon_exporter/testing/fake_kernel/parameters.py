@@ -183,7 +183,8 @@ def read_targets(folder: Directory, operations: str, surroundings: Surroundings)
         if not physical and not surroundings.process_exists(pid):
             raise fail(errno.EINVAL)
         regions = tuple((number(region, "start"), number(region, "end")) for region in items(target, "regions"))
-        if any(before[1] > after[0] for before, after in pairwise(regions)):
+        backward = any(start > end for start, end in regions)
+        if backward or any(before[1] > after[0] for before, after in pairwise(regions)):
             raise fail(errno.EINVAL)
         targets.append(Target(None if physical else pid, regions, flag(target, "obsolete_target")))
     return tuple(targets)

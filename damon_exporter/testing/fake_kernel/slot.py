@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class State(File):
     """The file ``state``."""
 
-    waits_when_written = True
+    may_wait = True
 
 
 class Slot(Directory):

@@ -120,8 +120,8 @@ class File(Node):
     """
 
     size = 4096  # what sysfs shows for every attribute
-    waits_when_written = False
-    """Whether a write may take long. Other writes to such a file must not wait for it (see `fuse_requests`)."""
+    may_wait = False
+    """Whether a read or write may take long. Nobody else must wait meanwhile (see `fuse_requests`)."""
 
     def __init__(
         self,
@@ -156,6 +156,7 @@ class Pipe(File):
     """
 
     size = 0
+    may_wait = True
 
     def __init__(self, mode: int) -> None:
         super().__init__(mode=mode)

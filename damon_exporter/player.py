@@ -34,9 +34,7 @@ class Player:
         self._due = now = time.monotonic()
         self._kdamonds = _kdamonds(recording)
         # Kdamonds of one name are one monitor that was restarted.
-        self._watches = {
-            kdamond.name: Watch(export, kdamond, SOURCE, now) for kdamond in reversed(self._kdamonds.values())
-        }
+        self._watches = {kdamond.name: Watch(export, kdamond, SOURCE, now) for kdamond in self._kdamonds.values()}
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="player")
         self._started = time.time()

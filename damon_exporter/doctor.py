@@ -37,7 +37,7 @@ def examine(config: Config, paths: KernelPaths) -> Iterator[Finding]:
     for feature in found:
         yield Finding(feature.present, feature.name, feature.detail if feature.present else _with_cure(feature))
     tree = DamonTree(paths.damon_admin)
-    seen = survey(tree)
+    seen = survey(tree, len(config.monitors))
     yield from _who_runs(paths, tree, seen)
     yield from _memory(paths)
     blocked = obstacles(config.kernel.takeover, seen, modules(paths), found, _lock_problem(tree))

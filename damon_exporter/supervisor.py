@@ -71,7 +71,7 @@ class Supervisor:
 
     def tick(self, now: float) -> None:
         """Look at everything once, act where it is ours, and publish the roster."""
-        seen = survey(self._tree)
+        seen = survey(self._tree, len(self._keepers))
         if isinstance(seen.problem, Busy):
             return  # a command is under way: what was last known stands
         blocked = self._control(seen, now) if self._kernel.control == "auto" else {}

@@ -73,10 +73,12 @@ class Tenure:
         claim = Claim(self._paths, self._tree, self._writer)
         if seen.holder is Holder.US:
             self._inherit(claim, seen)
+        elif seen.holder is Holder.UNFINISHED and self._settled(seen, now):
+            self._tree.resize(0)
         elif blocked or now < self._not_before or not any(keeper.wanted() for keeper in self._keepers):
             self._free_since = None
         elif self._settled(seen, now):
-            claim.make_slots()
+            claim.make_slots(len(self._keepers))
             claim.stop_modules(self._modules_to_stop())
             self._begin(claim)
 
@@ -118,16 +120,14 @@ class Tenure:
     def _inherit(self, claim: Claim, seen: Survey) -> None:
         """Go on with the slots of an earlier run, or clean up after it."""
         claim.take_over(seen.stopped_modules)
-        if not self._keepers or seen.stopped_modules - self._modules_to_stop():
+        other_plan = len(self._keepers) != self._tree.size() or seen.stopped_modules - self._modules_to_stop()
+        if other_plan:
             log.info("cleaning up after an earlier run")
             claim.release()
             return
         self._begin(claim)
-        for slot in self._tree.slots():
-            if slot.index < len(self._keepers):
-                self._keepers[slot.index].adopt(claim, slot, self._abilities())
-            elif slot.running():
-                claim.stop(slot, slot.pid())
+        for keeper in self._keepers:
+            keeper.adopt(claim, self._tree.slot(keeper.index), self._abilities())
 
     def _begin(self, claim: Claim) -> None:
         self._claim = claim

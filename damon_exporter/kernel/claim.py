@@ -8,7 +8,7 @@ from damon_exporter.kernel.damon_sysfs import DamonTree, Slot
 from damon_exporter.kernel.errors import Gone, KernelError
 from damon_exporter.kernel.files import patiently_write
 from damon_exporter.kernel.modules import modules
-from damon_exporter.kernel.ownership import SLOTS, Token, slot_token
+from damon_exporter.kernel.ownership import Token, slot_token
 from damon_exporter.kernel.paths import KernelPaths
 from damon_exporter.kernel.plan import TOKEN_FILE, KdamondPlan, skeleton
 
@@ -32,9 +32,12 @@ class Claim:
         self._writer = writer
         self._stopped_modules: frozenset[str] = frozenset()
 
-    def make_slots(self) -> None:
-        """Make fresh slots and mark every one as ours before anything else is written."""
-        self._tree.resize(SLOTS)
+    def make_slots(self, count: int) -> None:
+        """Make fresh slots and mark every one as ours before anything else is written.
+
+        No more than are used: `damo report access` commits to every slot, and fails at the first that is off.
+        """
+        self._tree.resize(count)
         for slot in self._tree.slots():
             slot.write(skeleton(1, self._token(0)))
 

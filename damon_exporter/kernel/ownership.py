@@ -11,9 +11,6 @@ from damon_exporter.kernel.errors import Busy, Denied, KernelError, Unsupported,
 from damon_exporter.kernel.modules import MODULES
 from damon_exporter.kernel.plan import TOKEN_FILE
 
-SLOTS = 16
-"""How many slots we make: resizing later would need all of them to stop."""
-
 MAGIC = 0xDA305E
 VERSION = 1
 
@@ -90,8 +87,8 @@ class Survey:
         return frozenset().union(*(token.modules for token in self.tokens.values()))
 
 
-def survey(tree: DamonTree) -> Survey:
-    """Look at every slot, without writing anything."""
+def survey(tree: DamonTree, slots_made: int) -> Survey:
+    """Look at every slot, without writing anything; ``slots_made`` is how many we would make."""
     try:
         slots = list(tree.slots())
         tokens = {slot.index: token for slot in slots if (token := slot_token(slot))}
@@ -102,7 +99,7 @@ def survey(tree: DamonTree) -> Survey:
             return Survey(Holder.SOMEBODY, tokens)
         if tokens:
             return Survey(Holder.US, tokens)
-        if len(slots) == SLOTS and all(_is_default(slot) for slot in slots):
+        if len(slots) == slots_made and all(_is_default(slot) for slot in slots):
             return Survey(Holder.UNFINISHED)
         return Survey(Holder.SOMEBODY_IDLE, contents=_contents(slots))
     except (Denied, Unsupported, Busy) as problem:

@@ -24,12 +24,26 @@ monitors:
 - name: node
   operations: paddr
   intervals: {sample: 10ms, aggregation: 200ms, update: 1s}
-  regions: {min: 10, max: 100}
+  regions: {min: 40, max: 200}
 - name: processes
   operations: vaddr
   processes: {match: [{comm: service}]}
   intervals: {sample: 10ms, aggregation: 200ms, update: 1s}
-  regions: {min: 10, max: 100}
+  regions: {min: 40, max: 200}
+"""
+
+ABOUT = """\
+# demo.damon
+
+What `damon-exporter demo` plays: a process whose memory changes all the time, and all physical memory beside it, as DAMON
+of a real kernel saw them. `make demo-recording` makes it anew.
+
+- kernel: Debian's {kernel}, booted in QEMU with 1500 MB
+- workload: `{workload}` (tests/vm/workloads/mixed.py: quiet, growing, stairs, zigzag, warm, shrinking)
+- command: `{record}`, with this `config.yaml`:
+
+```yaml
+{config}```
 """
 
 
@@ -45,10 +59,12 @@ def main() -> None:
                 ["/bin/sh", "-c", f"cd / && {record} --workload {shlex.quote(WORKLOAD)}"], timeout=SECONDS + 60
             )
         recording = guest.get("/demo.damon")
-        sys.stderr.write(f"{done.stderr}{len(recording)} bytes from {guest.kernel.release}\n")
+        release = guest.kernel.release
+        sys.stderr.write(f"{done.stderr}{len(recording)} bytes from {release}\n")
     if len(recording) > MOST_BYTES:
         sys.exit(f"{len(recording)} bytes are more than the {MOST_BYTES} that may be shipped")
     RECORDING.write_bytes(recording)
+    RECORDING.with_suffix(".md").write_text(ABOUT.format(kernel=release, workload=WORKLOAD, record=record, config=CONFIG))
 
 
 if __name__ == "__main__":

@@ -102,6 +102,7 @@ def test_damo_report_access_works_beside_ours_and_ours_goes_on(free: Guest) -> N
 def test_a_second_exporter_observes_and_says_why(free: Guest) -> None:
     with exporter(free, QUICK) as first, exporter(free, QUICK, port=10556) as second:
         first.wait_for(lambda m: m.get("damon_working_set_bytes", monitor="node"), "the first runs node")
+        second.wait_for(lambda m: m.value("damon_control_blocked", reason="foreign_kdamond"), "the second is kept out")
         landing = second.fetch("/")
         assert "another damon-exporter" in landing
         assert second.metrics().value("damon_exporter_source_up", source="tracepoint") == 0
@@ -111,7 +112,8 @@ def test_a_second_exporter_observes_and_says_why(free: Guest) -> None:
 def test_the_configuration_can_be_checked_without_touching_anything(free: Guest) -> None:
     before = tree(free)
     bad = free.run(
-        list(command(free, "monitors: [{name: a, operations: paddr, intervals: {agregation: 1s}}]")) + ["--config.check"],
+        list(command(free, "monitors: [{name: a, operations: paddr, intervals: {agregation: 1s}}]"))
+        + ["--config.check"],
         uid0_nocaps=True,
         check=False,
     )

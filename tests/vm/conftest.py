@@ -18,6 +18,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(__file__.rpartition("/")[0]):
             item.add_marker("vm")
+            item.add_marker(pytest.mark.xdist_group(_series(item)))
             if item.get_closest_marker("timeout") is None:
                 item.add_marker(pytest.mark.timeout(FIRST_RUN_TIMEOUT))
 
@@ -30,6 +31,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.write_line(f"{kernel.series}: {kernel.release}")
         for notice in kernel.notices:
             terminalreporter.write_line(f"WARNING {notice}", yellow=True, bold=True)
+
+
+def _series(item: pytest.Item) -> str:
+    """The kernel that the test runs on; each is booted by one worker."""
+    fixtures = getattr(item, "fixturenames", ())
+    if "guest" in fixtures:
+        return str(item.callspec.params["guest"])  # type: ignore[attr-defined] - it is a parametrised function
+    return "6.12" if "guest_612" in fixtures else "7.3"
 
 
 class Guests:

@@ -227,11 +227,14 @@ def test_a_target_that_is_not_in_every_snapshot_keeps_its_counters(recorded: Cal
 
 
 def test_kdamonds_of_one_name_are_one_monitor_that_was_restarted(recorded: Callable[..., Player]) -> None:
-    monitor = RecordedMonitor("node", "paddr", {0: "physical"})
-    restarted = [*(snapshot(n * PERIOD_MS, 7) for n in range(3)), *(snapshot(n * PERIOD_MS, 9) for n in range(3, 6))]
-    with playing(recorded(restarted, monitors={7: monitor, 9: monitor})) as player:
-        state = until(player, lambda state: snapshots_of(state) >= 6)
-    assert list(monitors(state)) == ["node"]
+    before, after = (RecordedMonitor("databases", "vaddr", {0: name}) for name in ("postgres", "redis"))
+    restarted = [*(snapshot(n * PERIOD_MS, 7) for n in range(8)), *(snapshot(n * PERIOD_MS, 9) for n in range(8, 300))]
+    with playing(recorded(restarted, monitors={7: before, 9: after})) as player:
+        names = [
+            [target.name for target in monitors(until(player, reached))["databases"].targets]
+            for reached in (lambda state: snapshots_of(state) > 0, lambda state: "redis" in str(state.monitors))
+        ]
+    assert names == [["postgres"], ["redis"]]
 
 
 def test_kdamonds_without_a_name_are_numbered(recorded: Callable[..., Player]) -> None:

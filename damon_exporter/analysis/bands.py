@@ -24,8 +24,8 @@ def access_ratios(regions: Regions, intervals: Intervals) -> F64:
 
     A commit that shortens the intervals can leave counts above the new maximum for one snapshot: they are 1.
     """
-    most = intervals.max_nr_accesses
-    return np.minimum(regions.nr_accesses, most) / most
+    most = float(intervals.max_nr_accesses)  # which may be more than nr_accesses has bits for
+    return np.minimum(regions.nr_accesses / most, 1.0)
 
 
 def band_bytes(ratios: F64, sizes: U64, group: Groups, groups: int, bounds: Sequence[float]) -> I64:

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_regions import INTERVALS, MIB, any_regions, by_target, regions, single
 
@@ -51,6 +51,10 @@ def test_counts_above_the_maximum_are_hot_after_a_commit_has_shortened_the_inter
     assert band_bytes(ratios, made.sizes, *single(made), BOUNDS).tolist() == [[0, 0, 0, MIB]]
 
 
+def test_more_samples_than_can_be_counted_are_no_error() -> None:
+    assert access_ratios(regions((0, MIB, 2**31)), Intervals(1, 2**32)).tolist() == [0.5]
+
+
 def test_an_aggregation_shorter_than_a_sample_counts_one_sample() -> None:
     assert access_ratios(regions((0, MIB, 0), (MIB, 2 * MIB, 1)), Intervals(1000, 500)).tolist() == [0.0, 1.0]
 
@@ -72,6 +76,7 @@ def test_a_target_without_regions_has_empty_bands() -> None:
     assert found.sum(axis=1).tolist() == [0, 10, 0]
 
 
+@settings(deadline=None)
 @given(
     any_regions(most_accesses=2**32 - 1),
     st.builds(Intervals, st.integers(1, 10**7), st.integers(1, 10**11)),
@@ -85,6 +90,7 @@ def test_bands_sum_to_the_monitored_bytes_exactly(made: Regions, intervals: Inte
     assert sum_bytes(made.sizes, *grouping).tolist() == exact
 
 
+@settings(deadline=None)
 @given(any_regions())
 def test_the_working_set_is_what_had_an_access(made: Regions) -> None:
     grouping = by_target(made)
@@ -93,6 +99,7 @@ def test_the_working_set_is_what_had_an_access(made: Regions) -> None:
     assert working_set(made, *grouping).tolist() == exact
 
 
+@settings(deadline=None)
 @given(any_regions(largest=2**40))
 def test_estimated_access_bytes_are_the_sizes_times_their_accesses(made: Regions) -> None:
     grouping = by_target(made)

@@ -3,7 +3,7 @@
 import tracemalloc
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from damon_exporter.analysis.window import FIRST_CAPACITY, SlidingWindow
@@ -51,6 +51,7 @@ def test_memory_does_not_grow_with_what_has_passed_through() -> None:
     assert held < 4 * 8 * FIRST_CAPACITY
 
 
+@settings(deadline=None)
 @given(
     st.integers(1, 2_000),
     st.lists(st.tuples(st.integers(0, 30), st.integers(0, 2**60), st.booleans()), max_size=200),
@@ -68,6 +69,7 @@ def test_a_window_holds_what_a_list_would(length: int, steps: list[tuple[int, in
     assert window.values(now).tolist() == [value for time, value in everything if time > now - length]
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.integers(1, 9), st.integers(0, 2**50)), min_size=1, max_size=400),
     st.integers(1, 500),

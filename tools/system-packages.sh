@@ -12,7 +12,7 @@ need() { # PACKAGE COMMAND...: the package is missing unless the command succeed
 need python3-venv python3 -c "import ensurepip, venv"
 need qemu-system-x86 command -v qemu-system-x86_64   # boots real kernels, in software
 need busybox-static command -v busybox               # their user space, beside Python
-need fuse3 command -v fusermount3                    # the fake kernel is a FUSE file system
+need file command -v file                            # damo asks it what a recording is
 need debian-archive-keyring test -e /usr/share/keyrings/debian-archive-keyring.gpg
 
 [ -n "$missing" ] || exit 0

@@ -14,6 +14,7 @@ FIRST_RUN_TIMEOUT = 300
 kernels_used = pytest.StashKey[dict[str, Kernel]]()
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist looks at the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(__file__.rpartition("/")[0]):

@@ -4,11 +4,24 @@ import os
 import time
 from pathlib import Path
 
-from damon_exporter.kernel.errors import Busy, explain
+from damon_exporter.kernel.errors import Busy, Rejected, explain
 
 LARGEST_FILE = 1 << 20
 BUSY_DELAYS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4)
 """Waits (s) between tries on EBUSY: another tool's command usually takes milliseconds."""
+
+
+def is_there(path: Path) -> bool:
+    """Is there such a file, and may we look? Unlike `Path.exists`, a forbidden folder on the way is just a no."""
+    return os.access(path, os.F_OK)
+
+
+def names_in(folder: Path) -> list[str]:
+    """Return the names in a folder; raises `KernelError`."""
+    try:
+        return [entry.name for entry in folder.iterdir()]
+    except OSError as error:
+        raise explain(error, "list", folder) from error
 
 
 def read_value(path: Path) -> str:
@@ -23,9 +36,13 @@ def read_value(path: Path) -> str:
         raise explain(error, "read", path) from error
 
 
-def read_number(path: Path) -> int:
-    """Return a file's number; raises `KernelError`, and `ValueError` if it is none."""
-    return int(read_value(path), 0)
+def read_number(path: Path, base: int = 10) -> int:
+    """Return a file's number; raises `KernelError`, also if it is none."""
+    text = read_value(path)
+    try:
+        return int(text, base)
+    except ValueError as error:
+        raise Rejected(f"{path} reads {text!r}, which is no number") from error
 
 
 def write_value(path: Path, value: object) -> None:

@@ -1,13 +1,16 @@
 """Which physical addresses are memory, found without any capability (/proc/iomem shows zeros without one)."""
 
+import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from damon_exporter.kernel.errors import KernelError, Unsupported
-from damon_exporter.kernel.files import read_value
+from damon_exporter.kernel.files import read_number, read_value
 
-PAGE_SIZE = 4096
+PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
 
-Ranges = tuple[tuple[int, int], ...]
+Range = tuple[int, int]
+Ranges = tuple[Range, ...]
 """Physical address ranges in bytes, end exclusive, ascending and disjoint."""
 
 
@@ -19,7 +22,7 @@ def system_ram(sysfs: Path) -> Ranges:
     """
     firmware = _firmware_ranges(sysfs / "firmware/memmap")
     blocks = _online_blocks(sysfs / "devices/system/memory")
-    ranges = _intersection(firmware, blocks) if firmware and blocks else firmware or blocks
+    ranges = _brought_up_to_date(firmware, blocks) if firmware and blocks else _joined(firmware or blocks)
     if not ranges:
         raise Unsupported(
             f"cannot tell where System RAM is: neither {sysfs}/firmware/memmap nor "
@@ -28,42 +31,42 @@ def system_ram(sysfs: Path) -> Ranges:
     return ranges
 
 
-def _firmware_ranges(folder: Path) -> Ranges:
+def _firmware_ranges(folder: Path) -> list[Range]:
     found = []
     for entry in folder.glob("*"):
         try:
             if read_value(entry / "type") == "System RAM":
-                found.append((int(read_value(entry / "start"), 16), int(read_value(entry / "end"), 16) + 1))
-        except (KernelError, ValueError):
+                found.append((read_number(entry / "start", 16), read_number(entry / "end", 16) + 1))
+        except KernelError:
             continue
-    return _joined(_whole_pages(found))
+    return _whole_pages(_joined(found))
 
 
-def _online_blocks(folder: Path) -> Ranges:
+def _online_blocks(folder: Path) -> list[Range]:
     try:
-        size = int(read_value(folder / "block_size_bytes"), 16)
-    except (KernelError, ValueError):
-        return ()
+        size = read_number(folder / "block_size_bytes", 16)
+    except KernelError:
+        return []
     found = []
     for block in folder.glob("memory[0-9]*"):
         try:
             if read_value(block / "state") == "online":
-                start = int(read_value(block / "phys_index"), 16) * size
+                start = read_number(block / "phys_index", 16) * size
                 found.append((start, start + size))
-        except (KernelError, ValueError):
+        except KernelError:
             continue
-    return _joined(found)
+    return found
 
 
-def _whole_pages(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
+def _whole_pages(ranges: Iterable[Range]) -> list[Range]:
     """Keep the pages that lie inside; the firmware may end a range in the middle of one."""
     inner = [(-(-start // PAGE_SIZE) * PAGE_SIZE, end // PAGE_SIZE * PAGE_SIZE) for start, end in ranges]
     return [(start, end) for start, end in inner if start < end]
 
 
-def _joined(ranges: list[tuple[int, int]]) -> Ranges:
+def _joined(ranges: Iterable[Range]) -> Ranges:
     """Sort, and join what touches or overlaps."""
-    joined: list[tuple[int, int]] = []
+    joined: list[Range] = []
     for start, end in sorted(ranges):
         if joined and start <= joined[-1][1]:
             joined[-1] = (joined[-1][0], max(joined[-1][1], end))
@@ -72,14 +75,9 @@ def _joined(ranges: list[tuple[int, int]]) -> Ranges:
     return tuple(joined)
 
 
-def _intersection(firmware: Ranges, blocks: Ranges) -> Ranges:
-    """Cut the firmware's ranges to the online blocks, and add whole blocks that the firmware did not know."""
-    cut = [
-        (max(start, low), min(end, high))
-        for start, end in firmware
-        for low, high in blocks
-        if max(start, low) < min(end, high)
-    ]
-    last_known = max(end for _, end in firmware)
-    added = [(low, high) for low, high in blocks if low >= last_known]
-    return _joined(cut + added)
+def _brought_up_to_date(firmware: Iterable[Range], blocks: Iterable[Range]) -> Ranges:
+    """Cut the firmware's ranges to what is online, and add the blocks that it knows nothing of: plugged in later."""
+    online, known = _joined(blocks), _joined(firmware)
+    cut = [(max(start, low), min(end, high)) for low, high in online for start, end in known]
+    added = [(low, high) for low, high in blocks if not any(start < high and low < end for start, end in known)]
+    return _joined([(start, end) for start, end in cut if start < end] + added)

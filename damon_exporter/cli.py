@@ -12,9 +12,13 @@ import click
 
 from damon_exporter import __version__, logs, units
 from damon_exporter.config import Config, ConfigError, load, schema
+from damon_exporter.config.monitors import HIGHEST_PID
 from damon_exporter.kernel.errors import KernelError
 from damon_exporter.kernel.paths import KernelPaths
 from damon_exporter.sources.recording import Origin, RecordingError
+from damon_exporter.state import NodeState
+from damon_exporter.stopping import Failed, StopSignal
+from damon_exporter.web.app import make_app
 from damon_exporter.web.listen import ListenAddress, ListenError
 
 Command = Callable[..., Any]
@@ -41,6 +45,14 @@ def _paths(path_sysfs: Path, path_procfs: Path, path_tracefs: Path) -> KernelPat
     return KernelPaths(path_sysfs, path_procfs, path_tracefs)
 
 
+def _telemetry_path(_: click.Context, __: click.Parameter, path: str) -> str:
+    try:
+        make_app(lambda: NodeState(ready=True, reasons=()), path)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+    return path
+
+
 def _listen_address(_: click.Context, __: click.Parameter, addresses: tuple[str, ...]) -> tuple[str, ...]:
     try:
         for address in addresses:
@@ -61,7 +73,12 @@ serving_flags = _options(
         help="Where to listen; may be repeated.",
     ),
     click.option(
-        "--web.telemetry-path", "telemetry_path", default="/metrics", show_default=True, help="Path of the metrics."
+        "--web.telemetry-path",
+        "telemetry_path",
+        default="/metrics",
+        show_default=True,
+        callback=_telemetry_path,
+        help="Path of the metrics.",
     ),
 )
 log_flags = _options(
@@ -91,7 +108,7 @@ def main() -> None:
         for problem in error.problems:
             click.echo(problem, err=True)
         sys.exit(MISUSED)
-    except (RecordingError, ListenError, KernelError) as error:
+    except (RecordingError, ListenError, KernelError, Failed) as error:
         click.echo(f"damon-exporter: {error}", err=True)
         sys.exit(FAILED)
 
@@ -130,10 +147,7 @@ def cli(
         return
     from damon_exporter import serving
 
-    try:
-        serving.serve(config, _paths(**roots), addresses, telemetry_path)
-    except serving.Failed as error:
-        raise SystemExit(FAILED) from error
+    serving.serve(config, _paths(**roots), addresses, telemetry_path)
 
 
 @cli.command()
@@ -172,7 +186,7 @@ def doctor(config_file: Path | None, **roots: Path) -> None:
 
 @cli.command()
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The file to write.")
-@click.option("--pid", type=int, help="Record this process.")
+@click.option("--pid", type=click.IntRange(1, HIGHEST_PID), help="Record this process.")
 @click.option("--monitor", help="Record this monitor: a configured name, or one that runs (damon_stat, sysfs0 …).")
 @click.option("--duration", help="How long, for example 90s; until interrupted if not given.")
 @click.option("--workload", default="", help="What was going on, for people; stands in the file.")
@@ -192,14 +206,14 @@ def record(
     **roots: Path,
 ) -> None:
     """Write a recording that damo can read: of a process, of a monitor, or of a COMMAND given after --."""
-    from damon_exporter import recorder, serving
+    from damon_exporter import recorder
 
     logs.set_up(log_level, log_format)
     seconds = _seconds(duration) if duration else None
     config, name = _what_to_record(load(config_file), pid, monitor, command)
     take = recorder.Take(config, name, seconds, Origin(command=shlex.join(sys.argv), workload=workload))
-    stop = serving.StopSignal()
-    count = recorder.record(take, _paths(**roots), output, stop.wait, _progress)
+    stop = StopSignal()
+    count = recorder.record(take, _paths(**roots), output, stop.wait, stop.fail, _progress)
     click.echo(f"\r{count} snapshots in {output}", err=True)
 
 
@@ -209,6 +223,8 @@ def _what_to_record(
     """Return the configuration to run with and the monitor to record, None for all of it."""
     if sum(given is not None and given != () for given in (pid, monitor, command)) > 1:
         raise click.UsageError("give one of --pid, --monitor and a command")
+    if command and not command[0]:
+        raise click.UsageError("the command is empty: name a program")
     from damon_exporter import recorder
 
     if pid is not None:

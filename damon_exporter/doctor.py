@@ -1,19 +1,20 @@
 """What this kernel, these permissions and this configuration allow, line by line, with the cure for each "no"."""
 
 import textwrap
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from damon_exporter.config import Config, Monitor
 from damon_exporter.kernel import features, memory, procfs
 from damon_exporter.kernel.damon_sysfs import DamonTree
-from damon_exporter.kernel.errors import KernelError
+from damon_exporter.kernel.errors import Busy, Gone, KernelError
 from damon_exporter.kernel.modules import modules
 from damon_exporter.kernel.ownership import Holder, Survey, TreeLock, survey
 from damon_exporter.kernel.paths import KernelPaths
 from damon_exporter.obstacles import obstacles
-from damon_exporter.planning import describe_selectors, matching_processes
-from damon_exporter.watching import watched_slot
+from damon_exporter.planning import matching_processes
+from damon_exporter.targets import targets_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +38,12 @@ def examine(config: Config, paths: KernelPaths) -> Iterator[Finding]:
     for feature in found:
         yield Finding(feature.present, feature.name, feature.detail if feature.present else _with_cure(feature))
     tree = DamonTree(paths.damon_admin)
-    seen = survey(tree, len(config.monitors))
-    yield from _who_runs(paths, tree, seen)
+    try:
+        seen = survey(tree)
+        yield from _who_runs(paths, tree, seen)
+    except (Busy, Gone) as passing:
+        yield Finding(False, "control tree", f"another tool is changing it just now, so look again later: {passing}")
+        return
     yield from _memory(paths)
     blocked = obstacles(config.kernel.takeover, seen, modules(paths), found, _lock_problem(tree))
     if config.kernel.control == "never":
@@ -60,9 +65,9 @@ def _who_runs(paths: KernelPaths, tree: DamonTree, seen: Survey) -> Iterator[Fin
     if seen.problem:
         return
     for slot in tree.slots():
-        if kdamond := watched_slot(slot):
+        if pid := slot.pid():
             owner = "an exporter" if slot.index in seen.tokens else "another tool"
-            yield Finding(None, f"slot {slot.index}", f"kdamond {kdamond.pid} ({kdamond.operations}) of {owner} runs")
+            yield Finding(None, f"slot {slot.index}", f"kdamond {pid} of {owner} runs")
     for module in modules(paths):
         if module.enabled:
             yield Finding(None, module.name, "runs; it is observed, and excludes every other user of DAMON")
@@ -96,15 +101,12 @@ def _monitor(monitor: Monitor, paths: KernelPaths, blocked: bool) -> Finding:
     subject = f"monitor {monitor.name}"
     if blocked:
         return Finding(False, subject, "does not run: DAMON cannot be controlled now, see above for the cure")
-    if monitor.operations == "paddr":
-        return Finding(True, subject, "will watch physical memory")
-    if not procfs.is_initial_pid_namespace(paths.procfs):
-        return Finding(
-            False, subject, "pids here are not the kernel's: run in the host's pid namespace (hostPID: true)"
-        )
+    if reason := targets_of(monitor, paths.procfs).missing(time.monotonic()):
+        return Finding(False, subject, f"does not start now: {reason}")
     if monitor.command:
         return Finding(True, subject, f"will start {monitor.command[0]} and watch it")
-    matching = matching_processes(monitor, paths.procfs)
-    if not matching:
-        return Finding(False, subject, f"no process matches {describe_selectors(monitor)} now; it waits for one")
-    return Finding(True, subject, f"will watch {len(matching)} processes")
+    if monitor.processes:
+        return Finding(
+            True, subject, f"will watch {len(matching_processes(monitor.processes, paths.procfs))} processes"
+        )
+    return Finding(True, subject, "will watch physical memory")

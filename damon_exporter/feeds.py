@@ -100,7 +100,8 @@ class TraceFeed:
         self.errors["trace_page"] += len(batch.errors)
         for error in batch.errors:
             log.error("%s", error)
-        self.trace = TraceState(self.trace.events + len(batch.aggregated) + len(batch.intervals_tuned), self.trace.lost + batch.lost, self._ring.buffer_bytes)
+        events = len(batch.aggregated) + len(batch.intervals_tuned)
+        self.trace = TraceState(self.trace.events + events, self.trace.lost + batch.lost, self._ring.buffer_bytes)
         return list(reports)
 
     def close(self) -> None:
@@ -151,12 +152,9 @@ class SysfsFeed:
 
     def collect(self, roster: Roster, now: float) -> list[Report]:
         """Return what has become ready of each kdamond of ours."""
-        own = {kdamond.pid: kdamond for kdamond in roster.watched if kdamond.owner == "exporter"}
-        self._readers = {
-            pid: self._readers.get(pid) or reader
-            for pid, kdamond in own.items()
-            if (reader := self._readers.get(pid) or self._reader(kdamond))
-        }
+        own = [kdamond for kdamond in roster.watched if kdamond.owner == "exporter"]
+        readers = {kdamond.pid: self._readers.get(kdamond.pid) or self._reader(kdamond) for kdamond in own}
+        self._readers = {pid: reader for pid, reader in readers.items() if reader}
         found = (self._poll(pid, reader, now) for pid, reader in self._readers.items())
         return [snapshot for snapshot in found if snapshot]
 

@@ -1,30 +1,27 @@
-"""Why DAMON cannot be taken now, each reason with its cure."""
+"""Why DAMON cannot be taken now, each reason with its cure, by the reason's name in ``damon_control_blocked``."""
 
-from collections.abc import Mapping, Set
+from collections.abc import Iterable, Mapping, Set
 
-from damon_exporter.kernel.errors import Busy, Denied, KernelError
+from damon_exporter.kernel.errors import Busy, Denied, Gone, KernelError, Stuck
 from damon_exporter.kernel.features import Feature
 from damon_exporter.kernel.modules import Module
 from damon_exporter.kernel.ownership import Holder, Survey
+
+STUCK = {"stuck": "a command to a kdamond has not been answered for long; observing goes on"}
 
 
 def obstacles(
     takeover: Set[str],
     seen: Survey,
-    built_in: tuple[Module, ...],
-    features: tuple[Feature, ...],
+    built_in: Iterable[Module],
+    features: Iterable[Feature],
     lock_problem: KernelError | None,
 ) -> Mapping[str, str]:
-    """Return what is in the way, by the reason's name in ``damon_control_blocked``."""
-    found = {
-        module.name: f"{module.name} holds DAMON. Observing it instead; set kernel.takeover: [{module.name}] to "
-        "stop it while the exporter runs (it is started again on exit)"
-        for module in built_in
-        if module.enabled and module.name not in takeover
-    }
+    """Return what keeps us from taking the tree."""
+    found = dict(modules_in_the_way(takeover, built_in))
     for problem in (seen.problem, lock_problem):
         if problem is not None:
-            found.setdefault(_reason(problem), str(problem))
+            found.setdefault(reason_of(problem), str(problem))
     missing = {feature.name: feature for feature in features if not feature.present}
     if "damon_sysfs" in missing:
         cure = missing["damon_sysfs"].cure
@@ -45,7 +42,20 @@ def obstacles(
     return found
 
 
-def _reason(problem: KernelError) -> str:
-    if isinstance(problem, Busy):
+def modules_in_the_way(takeover: Set[str], built_in: Iterable[Module]) -> Mapping[str, str]:
+    """Return the modules that run and may not be stopped: they exclude every other user of DAMON."""
+    return {
+        module.name: f"{module.name} holds DAMON. Observing it instead; set kernel.takeover: [{module.name}] to "
+        "stop it while the exporter runs (it is started again on exit)"
+        for module in built_in
+        if module.enabled and module.name not in takeover
+    }
+
+
+def reason_of(problem: KernelError) -> str:
+    """Return the reason's name for what went wrong."""
+    if isinstance(problem, Stuck):
+        return "stuck"
+    if isinstance(problem, Busy | Gone):
         return "foreign_kdamond"
     return "permission" if isinstance(problem, Denied) else "unsupported"

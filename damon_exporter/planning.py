@@ -5,13 +5,14 @@ from pathlib import Path
 
 from damon_exporter.config import AutotunedIntervals, Monitor, Processes
 from damon_exporter.kernel import memory, procfs
+from damon_exporter.kernel.errors import KernelError
+from damon_exporter.kernel.files import read_value
 from damon_exporter.kernel.paths import KernelPaths
 from damon_exporter.kernel.plan import IntervalGoal, IntervalPlan, KdamondPlan, TargetPlan
 from damon_exporter.roster import PHYSICAL
 
 REFRESH_MS = 1000
-
-BYTES_PER_PAGE = memory.PAGE_SIZE
+"""How often the kernel shows tuned intervals in their files, where it can."""
 
 
 class NothingToWatch(Exception):
@@ -70,11 +71,8 @@ def plan_monitor(
     return Planned(plan, names)
 
 
-def matching_processes(monitor: Monitor, path: Path) -> tuple[WatchedProcess, ...]:
-    """Return the processes that a monitor's selectors match, largest resident set first, limited as configured."""
-    chosen = monitor.processes
-    if chosen is None:
-        return ()
+def matching_processes(chosen: Processes, path: Path) -> tuple[WatchedProcess, ...]:
+    """Return the processes that selectors match, largest resident set first; raises `KernelError` without procfs."""
     found = [(_resident_bytes(path, process.pid), process) for process in _candidates(chosen, path) if process.alive]
     found = [(rss, process) for rss, process in found if rss >= chosen.min_rss]
     found.sort(key=lambda pair: (-pair[0], pair[1].pid))
@@ -84,15 +82,13 @@ def matching_processes(monitor: Monitor, path: Path) -> tuple[WatchedProcess, ..
     )
 
 
-def describe_selectors(monitor: Monitor) -> str:
-    """Say in words what a monitor looks for."""
-    if monitor.processes is None:
-        return "its command"
+def describe_selectors(chosen: Processes) -> str:
+    """Say in words what is looked for."""
     return " or ".join(
         f"pid {entry.pid}" + (f" with comm {entry.comm!r}" if entry.comm is not None else "")
         if entry.pid is not None
         else f"comm {entry.comm!r}"
-        for entry in monitor.processes.match
+        for entry in chosen.match
     )
 
 
@@ -114,7 +110,7 @@ def _matches(chosen: Processes, process: procfs.Process) -> bool:
 
 
 def _group_name(chosen: Processes, process: procfs.Process) -> str:
-    return chosen.group_by.replace("{comm}", _printable(process.comm)).replace("{pid}", str(process.pid))
+    return chosen.group_by.format(comm=_printable(process.comm), pid=process.pid)
 
 
 def _printable(comm: str) -> str:
@@ -128,9 +124,10 @@ def _printable(comm: str) -> str:
 
 
 def _resident_bytes(path: Path, pid: int) -> int:
+    """Return the resident set; 0 if the process has ended."""
     try:
-        return int((path / str(pid) / "statm").read_text().split()[1]) * BYTES_PER_PAGE
-    except (OSError, IndexError, ValueError):
+        return int(read_value(path / str(pid) / "statm").split()[1]) * memory.PAGE_SIZE
+    except KernelError:
         return 0
 
 

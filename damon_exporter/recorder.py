@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -65,20 +66,46 @@ def chosen(config: Config, name: str) -> Config:
 
 
 def record(
-    take: Take, paths: KernelPaths, path: Path, stopped: Callable[[float], bool], say: Callable[[str], None]
+    take: Take,
+    paths: KernelPaths,
+    path: Path,
+    stopped: Callable[[float], bool],
+    on_failure: Callable[[], None],
+    say: Callable[[str], None],
 ) -> int:
     """Record until ``stopped(seconds to wait)`` is true, the time is over, or a command has ended.
 
-    Returns the number of snapshots; raises `RecordingError` if there was none or the file cannot be written.
+    Returns the number of snapshots; raises `RecordingError` if there was none or the file cannot be written. What has
+    been recorded before an error is kept.
     """
-    origin = replace(take.origin, kernel_release=procfs.kernel_release(paths.procfs))
-    feed = open_feed(take.config, paths, lambda: supervisor.writer, INSTANCE)
-    supervisor = Supervisor(take.config, paths, sysfs_source=feed.name == "sysfs")
-    writer = RecordingWriter(path, origin)
+    writer = RecordingWriter(path, replace(take.origin, kernel_release=procfs.kernel_release(paths.procfs)))
     tape = _Tape(writer, take.monitor)
-    watches = Watches(take.config.export, feed.name, tape)
     try:
+        roster = _listen(take, paths, tape, stopped, on_failure, say)
+    finally:
+        if tape.snapshots:
+            writer.close()
+    if not tape.snapshots:
+        raise RecordingError(f"nothing was recorded: {_why(roster, take.monitor)}")
+    return tape.snapshots
+
+
+def _listen(
+    take: Take,
+    paths: KernelPaths,
+    tape: _Tape,
+    stopped: Callable[[float], bool],
+    on_failure: Callable[[], None],
+    say: Callable[[str], None],
+) -> Roster:
+    """Run the monitors and let the tape hear what they report; return who was there in the end."""
+    with ExitStack() as stack:
+        feed = open_feed(take.config, paths, lambda: supervisor.writer, INSTANCE)
+        stack.callback(feed.close)
+        supervisor = Supervisor(take.config, paths, feed.name == "sysfs", on_failure)
+        watches = Watches(take.config.export, feed.name, tape)
         supervisor.start()
+        stack.callback(supervisor.stop)
         end = time.monotonic() + take.seconds if take.seconds else float("inf")
         while time.monotonic() < end and not stopped(0) and not supervisor.commands_ended:
             feed.wait(LOOK_SECONDS)
@@ -88,13 +115,7 @@ def record(
                 supervisor.wake()
             say(f"{tape.snapshots} snapshots")
         watches.follow(supervisor.roster, time.monotonic())
-    finally:
-        supervisor.stop()
-        feed.close()
-    if not tape.snapshots:
-        raise RecordingError(f"nothing was recorded: {_why(supervisor.roster, take.monitor)}")
-    writer.close()
-    return tape.snapshots
+    return supervisor.roster
 
 
 def _why(roster: Roster, monitor: str | None) -> str:

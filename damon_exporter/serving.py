@@ -1,8 +1,6 @@
 """From a configuration to a running process: threads started in order, stopped in the opposite one."""
 
 import logging
-import signal
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
@@ -14,15 +12,12 @@ from damon_exporter.published import Published
 from damon_exporter.sampler import Sampler
 from damon_exporter.sources.recording import Recording
 from damon_exporter.state import NodeState
+from damon_exporter.stopping import StopSignal
 from damon_exporter.supervisor import Supervisor
 from damon_exporter.web.app import make_app
 from damon_exporter.web.server import Server
 
 log = logging.getLogger(__name__)
-
-
-class Failed(Exception):
-    """A thread has ended that must not; the log says why."""
 
 
 @contextmanager
@@ -31,7 +26,7 @@ def observing(
 ) -> Iterator[None]:
     """Observe and control this host's DAMON while the block runs; afterwards the kernel is as it was."""
     feed = open_feed(config, paths, lambda: supervisor.writer)
-    supervisor = Supervisor(config, paths, sysfs_source=feed.name == "sysfs")
+    supervisor = Supervisor(config, paths, feed.name == "sysfs", on_failure)
     sampler = Sampler(config, paths, feed, supervisor, published, on_failure)
     with ExitStack() as stack:
         stack.callback(feed.close)
@@ -72,25 +67,3 @@ def serve_recording(recording: Recording, export: Export, addresses: Sequence[st
 def _say_where(server: Server, telemetry_path: str) -> None:
     for address in server.bound:
         log.info("serving http://%s:%d%s", address.host or "localhost", address.port, telemetry_path)
-
-
-class StopSignal:
-    """Set by SIGTERM, by SIGINT, or by a thread that has failed."""
-
-    def __init__(self) -> None:
-        self._event = threading.Event()
-        self._failed = False
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: self._event.set())
-
-    def fail(self) -> None:
-        """End the process: something must not go on as if nothing had happened."""
-        self._failed = True
-        self._event.set()
-
-    def wait(self, seconds: float | None = None) -> bool:
-        """Wait for the signal, at most ``seconds``; True if it came. Raises `Failed` if a thread has failed."""
-        set_ = self._event.wait(seconds)
-        if self._failed:
-            raise Failed("a thread has ended unexpectedly: the log says why")
-        return set_

@@ -3,18 +3,19 @@
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from damon_exporter.config import Config
 from damon_exporter.keeper import Keeper
 from damon_exporter.kernel import features
 from damon_exporter.kernel.commands import CommandWriter
-from damon_exporter.kernel.damon_sysfs import DamonTree
-from damon_exporter.kernel.errors import Busy, KernelError
+from damon_exporter.kernel.damon_sysfs import DamonTree, Slot
+from damon_exporter.kernel.errors import Busy, Denied, Gone, KernelError, Unsupported
 from damon_exporter.kernel.modules import modules
-from damon_exporter.kernel.ownership import Holder, Survey, survey
+from damon_exporter.kernel.ownership import survey
 from damon_exporter.kernel.paths import KernelPaths
-from damon_exporter.obstacles import obstacles
+from damon_exporter.obstacles import STUCK, modules_in_the_way, obstacles, reason_of
 from damon_exporter.roster import Roster, Waiting, Watched
 from damon_exporter.tenure import Tenure
 from damon_exporter.watching import watched_module, watched_slot
@@ -25,16 +26,24 @@ TICK_SECONDS = 2.0
 
 
 class Supervisor:
-    """Runs in a thread of its own; ``roster`` is the only thing that others read of it."""
+    """Runs in a thread of its own; ``roster`` is the only thing that others read of it.
 
-    def __init__(self, config: Config, paths: KernelPaths, sysfs_source: bool) -> None:
+    ``on_failure`` is called if the thread ends for a reason that nobody has foreseen.
+    """
+
+    def __init__(self, config: Config, paths: KernelPaths, sysfs_source: bool, on_failure: Callable[[], None]) -> None:
         self._kernel = config.kernel
         self._paths = paths
+        self._sysfs_source = sysfs_source
+        self._on_failure = on_failure
         self._tree = DamonTree(paths.damon_admin)
         self._keepers = [
             Keeper(monitor, index, paths, config.kernel.settle) for index, monitor in enumerate(config.monitors)
         ]
         self._tenure = Tenure(config.kernel, paths, self._tree, self._keepers, sysfs_source)
+        refreshes = (monitor.processes.refresh for monitor in config.monitors if monitor.processes)
+        self._pause = min([TICK_SECONDS, *refreshes])
+        self._blocked: Mapping[str, str] = {}
         self._said: Mapping[str, str] = {}
         self._wake = threading.Event()
         self._stopping = threading.Event()
@@ -65,74 +74,92 @@ class Supervisor:
         self._stopping.set()
         self._wake.set()
         self._thread.join()
-        self._tenure.end()
-        for keeper in self._keepers:
-            keeper.end_command()
+        self.end()
+
+    def end(self) -> None:
+        """What `stop` does when the thread has ended."""
+        try:
+            self._tenure.end()
+        finally:
+            for keeper in self._keepers:
+                keeper.end()
 
     def tick(self, now: float) -> None:
         """Look at everything once, act where it is ours, and publish the roster."""
-        seen = survey(self._tree, len(self._keepers))
-        if isinstance(seen.problem, Busy):
-            return  # a command is under way: what was last known stands
-        blocked = self._control(seen, now) if self._kernel.control == "auto" else {}
+        try:
+            self._blocked = self._control(now) if self._kernel.control == "auto" else {}
+            self.roster = self._look_around(time.monotonic())
+        except (Busy, Gone) as passing:
+            log.debug("what was last known stands: %s", passing)  # a command of somebody's is under way
+        except KernelError as error:
+            self.errors += 1
+            log.warning("DAMON cannot be looked after now: %s", error)
+        blocked = {**self._blocked, **(STUCK if self._tenure.stuck else {})}
         self._say(blocked)
-        self.roster = self._look_around(blocked, time.monotonic())
+        self.roster = replace(self.roster, blocked=blocked)
 
     def _run(self) -> None:
-        while not self._stopping.is_set():
-            try:
+        try:
+            while not self._stopping.is_set():
                 self.tick(time.monotonic())
-            except KernelError as error:
-                self.errors += 1
-                log.warning("DAMON cannot be looked after now: %s", error)
-            self._wake.wait(TICK_SECONDS)
-            self._wake.clear()
+                self._wake.wait(self._pause)
+                self._wake.clear()
+        finally:
+            if not self._stopping.is_set():
+                self._on_failure()
 
-    def _control(self, seen: Survey, now: float) -> Mapping[str, str]:
+    def _control(self, now: float) -> Mapping[str, str]:
         """Keep, take or wait for the tree; return what is in the way."""
-        if self._tenure.held and seen.holder is not Holder.US:
-            self._tenure.lose(now)
+        seen = survey(self._tree)
+        self._tenure.check(seen, now)
         blocked: Mapping[str, str] = {}
         if not self._tenure.held:
-            blocked = obstacles(
-                self._kernel.takeover,
-                seen,
-                modules(self._paths),
-                features.probe(self._paths),
-                self._tenure.lock_problem(),
-            )
-            self._tenure.seek(seen, blocked, now)
-        self._tenure.keep(now)
-        if self.writer and self.writer.stuck:
-            return {
-                **blocked,
-                "stuck": "a command to a kdamond has not been answered for long; observing goes on",
-            }
-        return {} if self._tenure.held else blocked
+            problem = self._tenure.lock_problem()
+            found = features.probe(self._paths)
+            blocked = obstacles(self._kernel.takeover, seen, modules(self._paths), found, problem)
+        try:
+            if not self._tenure.held:
+                self._tenure.seek(seen, blocked, now)
+            self._tenure.keep(now)
+        except KernelError as error:
+            self.errors += 1
+            return {**blocked, reason_of(error): str(error)}
+        return modules_in_the_way(self._kernel.takeover, modules(self._paths)) if self._tenure.held else blocked
 
-    def _look_around(self, blocked: Mapping[str, str], now: float) -> Roster:
+    def _look_around(self, now: float) -> Roster:
         """Say who is being watched: our monitors, other people's slots, and the modules."""
         own = [keeper.describe() for keeper in self._keepers]
         watched = [described for described in own if isinstance(described, Watched)]
         waiting = [described for described in own if isinstance(described, Waiting)]
         others = self._other_slots({kdamond.pid for kdamond in watched})
         enabled = [watched_module(module) for module in modules(self._paths) if module.enabled]
+        if self._sysfs_source:  # nothing is heard of modules then
+            enabled = [replace(module, reporting=False) for module in enabled]
         present = {feature.name: feature.present for feature in features.probe(self._paths)}
         return Roster(
             looked_at=now,
             watched=(*watched, *others, *enabled),
             waiting=tuple(waiting) if self._kernel.control == "auto" else (),
-            blocked=blocked,
             features={**present, **self._tenure.slot_features},
         )
 
     def _other_slots(self, own_pids: set[int]) -> list[Watched]:
+        """Return the kdamonds of slots that are not ours; what was known of one stands while its files are made anew.
+
+        Raises `Busy` while a command is under way.
+        """
         try:
-            slots = list(self._tree.slots())
-        except KernelError:
+            running = {pid: slot for slot in self._tree.slots() if (pid := slot.pid())}
+        except (Denied, Unsupported):
             return []
-        found = (watched_slot(slot) for slot in slots)
-        return [kdamond for kdamond in found if kdamond and kdamond.pid not in own_pids]
+        others = (self._described(slot, pid) for pid, slot in running.items() if pid not in own_pids)
+        return [kdamond for kdamond in others if kdamond]
+
+    def _described(self, slot: Slot, pid: int) -> Watched | None:
+        try:
+            return watched_slot(slot, pid)
+        except KernelError:
+            return next((kdamond for kdamond in self.roster.watched if kdamond.pid == pid), None)
 
     def _say(self, blocked: Mapping[str, str]) -> None:
         """Log what is in the way, once."""

@@ -1,36 +1,34 @@
 """How we come to hold DAMON's tree, go on with it after a crash, lose it, and give it back."""
 
 import logging
+import time
 from collections.abc import Mapping, Sequence
 
 from damon_exporter.backoff import BackOff
 from damon_exporter.config import Kernel
-from damon_exporter.keeper import LONGEST_BACK_OFF, Keeper
+from damon_exporter.keeper import LONGEST_BACK_OFF, PATIENCE, Keeper
 from damon_exporter.kernel import features
 from damon_exporter.kernel.claim import Claim, NotOurs
 from damon_exporter.kernel.commands import CommandWriter
 from damon_exporter.kernel.damon_sysfs import DamonTree
-from damon_exporter.kernel.errors import KernelError
+from damon_exporter.kernel.errors import Busy, KernelError
 from damon_exporter.kernel.modules import MODULES
-from damon_exporter.kernel.ownership import Holder, Survey, TreeLock
+from damon_exporter.kernel.ownership import Holder, Survey, TreeLock, contents
 from damon_exporter.kernel.paths import KernelPaths
 from damon_exporter.planning import Abilities
 
 log = logging.getLogger(__name__)
 
 SHORTEST_ABSENCE = 30.0
+RELEASE_PATIENCE = 10.0
+"""For how long (s) we try to clean up on exit while other people's commands are in the way."""
 
 
 class Tenure:
-    """Holds the lock between exporters and, while the tree is ours, the `Claim` on it."""
+    """Holds the lock between exporters and, while the tree is ours (``held``), looks after our slots."""
 
     def __init__(
-        self,
-        kernel: Kernel,
-        paths: KernelPaths,
-        tree: DamonTree,
-        keepers: Sequence[Keeper],
-        sysfs_source: bool,
+        self, kernel: Kernel, paths: KernelPaths, tree: DamonTree, keepers: Sequence[Keeper], sysfs_source: bool
     ) -> None:
         self._kernel = kernel
         self._paths = paths
@@ -40,7 +38,9 @@ class Tenure:
         self._lock: TreeLock | None = None
         self._writer: CommandWriter | None = None
         self._claim: Claim | None = None
+        self.held = False
         self._free_since: float | None = None
+        self._tokens_gone_since: float | None = None
         self._contents = 0
         self._absence = BackOff(max(kernel.settle, SHORTEST_ABSENCE), LONGEST_BACK_OFF)
         self._not_before = 0.0
@@ -52,9 +52,9 @@ class Tenure:
         return self._writer
 
     @property
-    def held(self) -> bool:
-        """Is the tree ours?"""
-        return self._claim is not None
+    def stuck(self) -> bool:
+        """Does a command wait for its answer for too long?"""
+        return self._writer is not None and self._writer.stuck
 
     def lock_problem(self) -> KernelError | None:
         """Take the lock between exporters if we have not got it yet; return what prevents it."""
@@ -64,60 +64,97 @@ class Tenure:
             except KernelError as problem:
                 return problem
             self._writer = CommandWriter([self._lock.fd])
+            self._claim = Claim(self._paths, self._tree, self._writer)
         return None
 
     def seek(self, seen: Survey, blocked: Mapping[str, str], now: float) -> None:
-        """Claim the tree if it is ours from an earlier run, or has been free for long enough."""
-        if self._lock is None or self._writer is None:
-            return
-        claim = Claim(self._paths, self._tree, self._writer)
-        if seen.holder is Holder.US:
-            self._inherit(claim, seen)
-        elif seen.holder is Holder.UNFINISHED and self._settled(seen, now):
-            self._tree.resize(0)
-        elif blocked or now < self._not_before or not any(keeper.wanted() for keeper in self._keepers):
+        """Take the tree if it is ours from an earlier run, or has been free for long enough; raises `KernelError`."""
+        if self._claim and seen.holder is Holder.US:
+            self._inherit(self._claim, seen, now)
+        elif self._claim and seen.holder is Holder.UNFINISHED:
+            if self._settled(seen, now):
+                self._tree.resize(0)
+        elif blocked or self._claim is None:
+            self._free_since = None
+            self._let_wait(f"DAMON cannot be taken now: {', '.join(blocked)}")
+        elif now < self._not_before:
             self._free_since = None
         elif self._settled(seen, now):
-            claim.make_slots(len(self._keepers))
-            claim.stop_modules(self._modules_to_stop())
-            self._begin(claim)
+            self._take(self._claim, now)
+        else:
+            self._let_wait(f"DAMON is taken when it has been free for {self._kernel.settle:g} s (kernel.settle)")
 
     def keep(self, now: float) -> None:
-        """Look after every monitor; one that cannot run leaves the others running."""
-        if self._claim is None or self._writer is None or self._writer.stuck:
+        """Look after every monitor; one that cannot run leaves the others running. Raises `KernelError`."""
+        if not self.held or self._claim is None or self.stuck:
             return
+        self._claim.stop_modules(self._modules_to_stop())
+        abilities = self._abilities()
         for keeper in self._keepers:
-            keeper.look_after(self._claim, self._tree.slot(keeper.index), self._abilities(), now)
+            keeper.look_after(self._claim, self._tree.slot(keeper.index), abilities, now)
 
-    def lose(self, now: float) -> None:
-        """Another tool has made the tree its own: observe, and try again later."""
-        delay = self._absence.next()
-        self._claim, self._free_since, self._not_before = None, None, now + delay
-        reason = f"another tool has made DAMON's tree its own; observing it, next try in {delay:g} s at the earliest"
-        log.warning(reason)
-        for keeper in self._keepers:
-            keeper.forget(reason)
+    def check(self, seen: Survey, now: float) -> None:
+        """Lose the tree if another tool has made it its own, and not only for a moment: then observe it."""
+        if not self.held or seen.tokens:
+            self._tokens_gone_since = None
+            return
+        if self._tokens_gone_since is None:
+            self._tokens_gone_since = now
+        if now - self._tokens_gone_since >= PATIENCE:
+            self._lose(now)
 
     def end(self) -> None:
         """Give the tree back as it was found, unless it shall be kept, and let the next exporter in."""
-        if self._claim and self._kernel.on_exit == "stop":
-            try:
-                self._claim.release()
-            except NotOurs as theirs:
-                log.warning("not cleaned up: %s", theirs)
-            except KernelError as error:
-                log.error("DAMON could not be left as it was found, the next start heals it: %s", error)
+        if self._claim:
+            self._give_back(self._claim)
         if self._writer:
             self._writer.close()
         if self._lock:
             self._lock.release()
 
+    def _give_back(self, claim: Claim) -> None:
+        if self._kernel.on_exit == "keep":
+            return
+        if not self.held:
+            claim.start_modules()
+            return
+        try:
+            _release_patiently(claim)
+        except NotOurs as theirs:
+            log.warning("not cleaned up: %s", theirs)
+        except KernelError as error:
+            log.error("DAMON could not be left as it was found, the next start heals it: %s", error)
+
+    def _lose(self, now: float) -> None:
+        delay = self._absence.next()
+        self.held, self._free_since, self._not_before = False, None, now + delay
+        reason = f"another tool has made DAMON's tree its own; observing it, next try in {delay:g} s at the earliest"
+        log.warning("%s", reason)
+        self._let_wait(reason)
+
+    def _let_wait(self, reason: str) -> None:
+        for keeper in self._keepers:
+            keeper.wait(reason)
+
+    def _take(self, claim: Claim, now: float) -> None:
+        """Make slots, if any monitor would have something to watch."""
+        missing = [(keeper, keeper.missing(now)) for keeper in self._keepers]
+        if any(reason is None for _, reason in missing):
+            claim.make_slots(len(self._keepers))
+            self._probe_slot()
+            self.held = True
+        for keeper, reason in missing:
+            if reason:
+                keeper.wait(reason)
+
     def _settled(self, seen: Survey, now: float) -> bool:
-        if self._free_since is None or seen.contents != self._contents:
-            self._free_since, self._contents = now, seen.contents
+        """Has the tree been free, and as it is now, for as long as is asked for?"""
+        found = contents(self._tree) if seen.holder is Holder.SOMEBODY_IDLE else 0
+        if self._free_since is None or found != self._contents:
+            self._free_since, self._contents = now, found
         return now - self._free_since >= self._kernel.settle
 
-    def _inherit(self, claim: Claim, seen: Survey) -> None:
+    def _inherit(self, claim: Claim, seen: Survey, now: float) -> None:
         """Go on with the slots of an earlier run, or clean up after it."""
         claim.take_over(seen.stopped_modules)
         other_plan = len(self._keepers) != self._tree.size() or seen.stopped_modules - self._modules_to_stop()
@@ -125,12 +162,13 @@ class Tenure:
             log.info("cleaning up after an earlier run")
             claim.release()
             return
-        self._begin(claim)
+        self._probe_slot()
+        abilities = self._abilities()
         for keeper in self._keepers:
-            keeper.adopt(claim, self._tree.slot(keeper.index), self._abilities())
+            keeper.adopt(claim, self._tree.slot(keeper.index), abilities, now)
+        self.held = True
 
-    def _begin(self, claim: Claim) -> None:
-        self._claim = claim
+    def _probe_slot(self) -> None:
         self.slot_features = features.slot_features(self._tree.slot(0))
 
     def _abilities(self) -> Abilities:
@@ -145,3 +183,14 @@ class Tenure:
 
     def _modules_to_stop(self) -> frozenset[str]:
         return frozenset(self._kernel.takeover).intersection(MODULES)
+
+
+def _release_patiently(claim: Claim) -> None:
+    deadline = time.monotonic() + RELEASE_PATIENCE
+    while True:
+        try:
+            claim.release()
+            return
+        except Busy:
+            if time.monotonic() > deadline:
+                raise

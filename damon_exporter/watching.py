@@ -1,32 +1,32 @@
 """Kdamonds that are not ours, as they show themselves."""
 
 from damon_exporter.kernel.damon_sysfs import Slot
-from damon_exporter.kernel.errors import KernelError
 from damon_exporter.kernel.modules import DAMON_STAT, DAMON_STAT_MAX_NR_ACCESSES, Module
+from damon_exporter.kernel.plan import INTERVALS
 from damon_exporter.roster import Watched
 
 
-def watched_slot(slot: Slot) -> Watched | None:
-    """Return somebody's sysfs kdamond, None if it does not run (any more)."""
-    try:
-        view = slot.view()
-    except (KernelError, ValueError):
-        return None
-    if not view.pid:
-        return None
+def watched_slot(slot: Slot, pid: int) -> Watched:
+    """Return somebody's sysfs kdamond, which runs with ``pid``; raises `KernelError` while its files are made anew."""
+    intervals = slot.intervals()
     return Watched(
-        name=f"sysfs{view.index}",
-        operations=view.operations,
+        name=f"sysfs{slot.index}",
+        operations=slot.read("contexts/0/operations"),
         owner="foreign",
-        pid=view.pid,
-        names=tuple(f"target{i}" for i in range(view.nr_targets)),
-        intervals=view.intervals,
-        max_nr_accesses=view.intervals.max_nr_accesses if view.intervals else None,
-        tuned=view.tuned,
-        refreshed=view.refreshed,
+        pid=pid,
+        names=tuple(f"target{i}" for i in range(slot.number("contexts/0/targets/nr_targets"))),
+        intervals=intervals,
+        max_nr_accesses=intervals.max_nr_accesses,
+        tuned=_positive(slot, f"{INTERVALS}/intervals_goal/aggrs"),
+        refreshed=_positive(slot, "refresh_ms"),
         reporting=False,
-        slot=view.index,
+        slot=slot.index,
     )
+
+
+def _positive(slot: Slot, leaf: str) -> bool:
+    """Is it on? It is not where the kernel lacks the file."""
+    return slot.has(leaf) and slot.number(leaf) > 0
 
 
 def watched_module(module: Module) -> Watched:

@@ -8,7 +8,7 @@ from damon_exporter.kernel.damon_sysfs import DamonTree, Slot
 from damon_exporter.kernel.errors import Gone, KernelError
 from damon_exporter.kernel.files import patiently_write
 from damon_exporter.kernel.modules import modules
-from damon_exporter.kernel.ownership import Token, slot_token
+from damon_exporter.kernel.ownership import Token, is_default, slot_token
 from damon_exporter.kernel.paths import KernelPaths
 from damon_exporter.kernel.plan import TOKEN_FILE, KdamondPlan, skeleton
 
@@ -19,8 +19,22 @@ class NotOurs(KernelError):
     """Somebody else has changed what we meant to command; we stop writing and observe."""
 
 
+def require_ours(slot: Slot, pid: int) -> None:
+    """Raise `NotOurs` unless the slot carries our token and runs with ``pid`` (0: is off)."""
+    if slot_token(slot) is None:
+        raise NotOurs(
+            f"{slot.folder} does not carry our token any more: another tool uses it. When it has done so, write 0 to "
+            "nr_kdamonds"
+        )
+    found = slot.pid()
+    if found != pid:
+        raise NotOurs(
+            f"the kdamond of {slot.folder} has pid {found}, not {pid}: another tool has turned it on or off (0: off)"
+        )
+
+
 class Claim:
-    """Our slots. Whoever holds this holds the lock of `TreeLock` too.
+    """Our slots. Whoever uses this holds the lock of `TreeLock` too.
 
     Another tool may still write between our look and our command: DAMON has no locking between its users. What
     can be done without it is done: look, write, look again.
@@ -39,80 +53,82 @@ class Claim:
         """
         self._tree.resize(count)
         for slot in self._tree.slots():
-            slot.write(skeleton(1, self._token(0)))
+            self._mark(slot)
 
     def take_over(self, stopped_modules: frozenset[str]) -> None:
         """Go on with slots that carry our token, made by an earlier run, and mark those that it did not get to."""
-        self._stopped_modules = stopped_modules
+        self._stopped_modules |= stopped_modules
         for slot in self._tree.slots():
-            if slot_token(slot) is None:
-                slot.write(skeleton(1, self._token(0)))
+            if slot_token(slot) is None and not slot.running() and is_default(slot):
+                self._mark(slot)
 
     def stop_modules(self, names: Iterable[str]) -> None:
         """Stop modules that run, after noting in every slot that they must be started again."""
-        enabled = {module.name for module in modules(self._paths) if module.enabled}
-        to_stop = enabled.intersection(names)
+        to_stop = {module.name for module in modules(self._paths) if module.enabled}.intersection(names)
+        if not to_stop:
+            return
         self._stopped_modules |= to_stop
         for slot in self._tree.slots():
-            self._rewrite_token(slot)
+            if token := slot_token(slot):
+                patiently_write(slot.folder / TOKEN_FILE, self._token(token.fingerprint))
         for name in sorted(to_stop):
             log.info("stopping %s while this exporter runs (kernel.takeover)", name)
             self._writer.write(self._paths.module_parameters(name) / "enabled", "N")
 
-    def configure(self, slot: Slot, plan: KdamondPlan) -> None:
-        """Write a plan into a slot that is off."""
-        self.check(slot, pid=0)
-        token = self._token(plan.fingerprint)
-        if int(slot.read("contexts/0/schemes/nr_schemes")) != 1 + plan.target_schemes:
-            slot.write(skeleton(1 + plan.target_schemes, token))
-        slot.write([(TOKEN_FILE, str(token))])
-        slot.write(plan.leaves())
-
-    def start(self, slot: Slot) -> int:
-        """Turn a kdamond on and return its pid."""
-        self.check(slot, pid=0)
-        self._writer.write(slot.state_file, "on")
-        if not slot.running():
-            raise Gone(f"{slot.folder} was turned on and is off again: its last target may have just ended")
-        return slot.pid()
-
-    def stop(self, slot: Slot, pid: int) -> None:
-        """Turn off the kdamond with this pid."""
-        self.check(slot, pid)
-        self._writer.write(slot.state_file, "off")
-
-    def check(self, slot: Slot, pid: int) -> None:
-        """Raise `NotOurs` unless the slot carries our token and runs with ``pid`` (0: is off)."""
-        if slot_token(slot) is None:
-            raise NotOurs(f"{slot.folder} does not carry our token any more: another tool uses DAMON")
-        found = slot.pid() if slot.running() else 0
-        if found != pid:
-            raise NotOurs(f"{slot.folder} runs with pid {found}, not {pid}: another tool has turned it on or off")
-
-    def release(self) -> None:
-        """Stop what runs with our token, start again what we stopped, and leave no slots behind."""
-        for slot in self._tree.slots():
-            if slot_token(slot) is None:
-                raise NotOurs(f"{slot.folder} is not ours: the tree is left as it is")
-            if slot.running():
-                self.stop(slot, slot.pid())
-        self._start_modules()
-        self._tree.resize(0)
-
-    def _start_modules(self) -> None:
+    def start_modules(self) -> None:
         """Start the modules that we, or an earlier run, have stopped."""
         for name in sorted(self._stopped_modules):
             try:
                 self._writer.write(self._paths.module_parameters(name) / "enabled", "Y")
-                log.info("started %s again", name)
             except KernelError as error:
                 log.error("%s was running before this exporter and could not be started again: %s", name, error)
+            else:
+                self._stopped_modules -= {name}
+                log.info("started %s again", name)
+
+    def configure(self, slot: Slot, plan: KdamondPlan) -> None:
+        """Write a plan into a slot that is off, beginning with fresh folders: nothing of an older plan stays."""
+        require_ours(slot, pid=0)
+        slot.write(skeleton(plan.schemes, self._token(plan.fingerprint)))
+        slot.write(plan.leaves())
+
+    def start(self, slot: Slot) -> int:
+        """Turn a kdamond on and return its pid."""
+        require_ours(slot, pid=0)
+        self._writer.write(slot.state_file, "on")
+        if pid := slot.pid():
+            return pid
+        raise Gone(f"{slot.folder} was turned on and is off again: its last target may have just ended")
+
+    def stop(self, slot: Slot, pid: int) -> None:
+        """Turn off the kdamond with this pid."""
+        require_ours(slot, pid)
+        try:
+            self._writer.write(slot.state_file, "off")
+        except KernelError:
+            if slot.running():  # before 7.1, one that has just ended by itself cannot be turned off
+                raise
+
+    def release(self) -> None:
+        """Stop what runs with our token, start again what we stopped, and leave no slots behind.
+
+        Raises `NotOurs` if a slot is somebody else's: then all of them stay, and none carries our token any more.
+        """
+        slots = list(self._tree.slots())
+        ours = [slot for slot in slots if slot_token(slot)]
+        for slot in ours:
+            if pid := slot.pid():
+                self.stop(slot, pid)
+        self.start_modules()
+        if len(ours) < len(slots):
+            for slot in ours:
+                patiently_write(slot.folder / TOKEN_FILE, 0)
+            raise NotOurs(f"another tool uses slots of {self._tree.admin}: they are left as they are")
+        if slots:
+            self._tree.resize(0)
+
+    def _mark(self, slot: Slot) -> None:
+        slot.write(skeleton(1, self._token(0)))
 
     def _token(self, fingerprint: int) -> int:
         return Token(self._stopped_modules, fingerprint).encode()
-
-    def _rewrite_token(self, slot: Slot) -> None:
-        token = slot_token(slot)
-        if token is None:
-            raise NotOurs(f"{slot.folder} does not carry our token any more: another tool uses DAMON")
-        patiently_write(slot.folder / TOKEN_FILE, self._token(token.fingerprint))

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -26,37 +27,35 @@ class CommandWriter:
     out is held, even if we have been killed.
     """
 
-    def __init__(self, lock_fds: Sequence[int] = ()) -> None:
+    def __init__(self, lock_fds: Sequence[int] = (), deadline: float = DEADLINE_SECONDS) -> None:
         self._lock_fds = tuple(lock_fds)
-        self._process: subprocess.Popen[str] | None = None
+        self._deadline = deadline
+        self._helper: _Helper | None = None
         self._queue = ThreadPoolExecutor(max_workers=1, thread_name_prefix="commands")
-        self._stuck = threading.Event()
+        self._answering = threading.Lock()
+        self._unanswered = False
 
     @property
     def stuck(self) -> bool:
         """Has a command passed its deadline without an answer so far?"""
-        return self._stuck.is_set() and not self._late_answer()
+        with self._answering:
+            if self._unanswered and self._helper and self._helper.answer(0.0) is not None:
+                self._unanswered = False
+            return self._unanswered
 
-    def submit(self, path: Path, value: object, deadline: float = DEADLINE_SECONDS) -> "Future[None]":
-        """Queue a write; the future raises `KernelError`, `Stuck` past ``deadline`` seconds of blocking."""
-        return self._queue.submit(self._write, path, str(value), deadline)
+    def submit(self, path: Path, value: str, longer: float = 0.0) -> "Future[None]":
+        """Queue a write; the future raises `KernelError`, `Stuck` after ``longer`` seconds more than usual."""
+        return self._queue.submit(self._write, path, value, self._deadline + longer)
 
-    def write(self, path: Path, value: object, deadline: float = DEADLINE_SECONDS) -> None:
+    def write(self, path: Path, value: str) -> None:
         """Write and wait for the answer; EBUSY is tried again for a while, then raised as `Busy`."""
-        self.submit(path, value, deadline).result()
+        self.submit(path, value).result()
 
     def close(self) -> None:
         """End the helper; one that the kernel does not let go ends when the kernel does."""
-        self._queue.shutdown(wait=not self._stuck.is_set(), cancel_futures=True)
-        if self._process is None:
-            return
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe:
-                pipe.close()
-        try:
-            self._process.wait(timeout=1.0)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
+        self._queue.shutdown(wait=True, cancel_futures=True)
+        if self._helper:
+            self._helper.end()
 
     def _write(self, path: Path, value: str, deadline: float) -> None:
         if self.stuck:
@@ -71,43 +70,63 @@ class CommandWriter:
             raise explain(OSError(number, os.strerror(number)), f"write '{value}' to", path)
 
     def _ask(self, path: Path, value: str, deadline: float) -> int:
-        requests, answers = self._pipes()
-        requests.write(json.dumps({"path": str(path), "value": value}) + "\n")
-        requests.flush()
-        if not select.select([answers], [], [], deadline)[0]:
-            self._stuck.set()
+        if self._helper and self._helper.killed:
+            self._helper.end()
+            self._helper = None
+        if self._helper is None:
+            self._helper = _Helper(self._lock_fds)
+        self._helper.ask(path, value)
+        number = self._helper.answer(deadline)
+        if number is None:
+            with self._answering:
+                self._unanswered = True
             raise Stuck(
                 f"'{value}' to {path} has not been answered for {deadline:g} s: the kdamond does not respond. "
                 "No further command is sent until it does; observing goes on"
             )
-        return _errno_of(answers.readline())
-
-    def _late_answer(self) -> bool:
-        """Take in the answer of a command that passed its deadline, if it has come."""
-        process = self._process
-        if process is None or process.stdout is None or not select.select([process.stdout], [], [], 0)[0]:
-            return False
-        process.stdout.readline()
-        self._stuck.clear()
-        return True
-
-    def _pipes(self) -> tuple[IO[str], IO[str]]:
-        """Return the helper's input and output, starting it if it does not run."""
-        process = self._process
-        if process is None or process.poll() is not None:
-            process = self._process = subprocess.Popen(
-                [sys.executable, "-m", "damon_exporter.kernel.command_process"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                text=True,
-                pass_fds=self._lock_fds,
-                start_new_session=True,
-            )
-        if process.stdin is None or process.stdout is None:
-            raise RuntimeError("the helper process was started without pipes")
-        return process.stdin, process.stdout
+        return number
 
 
-def _errno_of(answer: str) -> int:
-    """Return the errno that the helper answered; EIO if it was killed instead."""
-    return int(json.loads(answer)["errno"]) if answer else errno.EIO
+class _Helper:
+    """The process that writes; see `command_process`."""
+
+    def __init__(self, lock_fds: Sequence[int]) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "damon_exporter.kernel.command_process"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            bufsize=0,
+            pass_fds=lock_fds,
+            start_new_session=True,
+        )
+
+    @property
+    def killed(self) -> bool:
+        """Has somebody killed it?"""
+        return self._process.poll() is not None
+
+    def ask(self, path: Path, value: str) -> None:
+        """Send a command; one that has been killed answers with the end of its output."""
+        with suppress(BrokenPipeError):
+            _pipe(self._process.stdin).write(json.dumps({"path": str(path), "value": value}).encode() + b"\n")
+
+    def answer(self, seconds: float) -> int | None:
+        """Return the errno of the command under way, EIO if the helper was killed, None if ``seconds`` pass before."""
+        answers = _pipe(self._process.stdout)
+        if not select.select([answers], [], [], seconds)[0]:
+            return None
+        line = answers.readline()
+        return int(json.loads(line)["errno"]) if line else errno.EIO
+
+    def end(self) -> None:
+        """Close its input, which ends it."""
+        _pipe(self._process.stdin).close()
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout=1.0)
+        _pipe(self._process.stdout).close()
+
+
+def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
+    if pipe is None:
+        raise RuntimeError("the helper process was started without pipes")
+    return pipe

@@ -1,35 +1,12 @@
 """DAMON's control tree: slots, their states and files. Commands are `ownership`'s."""
 
-import contextlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from damon_exporter.analysis.snapshot import Intervals
 from damon_exporter.kernel.errors import KernelError, Rejected
-from damon_exporter.kernel.files import (
-    patiently_read,
-    patiently_write,
-    read_number,
-    read_value,
-)
-from damon_exporter.kernel.plan import Leaf
-
-INTERVALS = "contexts/0/monitoring_attrs/intervals"
-
-
-@dataclass(frozen=True, slots=True)
-class SlotView:
-    """A slot as it shows itself to anybody who reads it. ``pid`` is 0 unless the kdamond runs."""
-
-    index: int
-    running: bool
-    pid: int
-    operations: str
-    nr_targets: int
-    intervals: Intervals | None
-    tuned: bool
-    refreshed: bool
+from damon_exporter.kernel.files import is_there, patiently_read, patiently_write, read_number, read_value
+from damon_exporter.kernel.plan import INTERVALS, Leaf
 
 
 class DamonTree:
@@ -80,16 +57,20 @@ class Slot:
         return patiently_read(self.state_file) == "on"
 
     def pid(self) -> int:
-        """Return the kdamond's pid in the initial pid namespace, 0 if it does not run."""
-        return max(int(patiently_read(self.folder / "pid")), 0)
+        """Return the pid of the kdamond that runs, in the initial pid namespace; 0 if none does."""
+        return max(int(patiently_read(self.folder / "pid")), 0) if self.running() else 0
 
     def read(self, leaf: str) -> str:
         """Return the value of a file below this slot."""
         return read_value(self.folder / leaf)
 
+    def number(self, leaf: str) -> int:
+        """Return the number in a file below this slot."""
+        return read_number(self.folder / leaf)
+
     def has(self, leaf: str) -> bool:
         """Is there such a file or folder, that is, does this kernel have it?"""
-        return (self.folder / leaf).exists()
+        return is_there(self.folder / leaf)
 
     def write(self, leaves: Iterable[Leaf]) -> None:
         """Write files and read each back; raises `KernelError` naming the file."""
@@ -109,29 +90,9 @@ class Slot:
                 return f"{leaf} is {found!r}, not {value!r}"
         return None
 
-    def view(self) -> SlotView:
-        """Read what observing needs; raises `KernelError` if the slot vanishes meanwhile."""
-        running = self.running()
-        context = running or self.has("contexts/0")
-        return SlotView(
-            index=self.index,
-            running=running,
-            pid=self.pid() if running else 0,
-            operations=self.read("contexts/0/operations") if context else "",
-            nr_targets=int(self.read("contexts/0/targets/nr_targets")) if context else 0,
-            intervals=self.intervals() if context else None,
-            tuned=self._number(f"{INTERVALS}/intervals_goal/aggrs") > 0,
-            refreshed=self._number("refresh_ms") > 0,
-        )
-
     def intervals(self) -> Intervals:
         """Return the intervals that the files show, which auto-tuning does not keep up to date."""
-        return Intervals(int(self.read(f"{INTERVALS}/sample_us")), int(self.read(f"{INTERVALS}/aggr_us")))
-
-    def _number(self, leaf: str) -> int:
-        with contextlib.suppress(KernelError, ValueError):
-            return int(self.read(leaf))
-        return 0
+        return Intervals(self.number(f"{INTERVALS}/sample_us"), self.number(f"{INTERVALS}/aggr_us"))
 
 
 def _confirm(path: Path, value: str) -> None:

@@ -4,9 +4,11 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from damon_exporter.kernel.damon_sysfs import INTERVALS, Slot
+from damon_exporter.kernel.damon_sysfs import Slot
+from damon_exporter.kernel.files import is_there
 from damon_exporter.kernel.modules import MODULES
 from damon_exporter.kernel.paths import KernelPaths
+from damon_exporter.kernel.plan import INTERVALS
 
 GOAL = f"{INTERVALS}/intervals_goal"
 
@@ -29,7 +31,7 @@ def probe(paths: KernelPaths) -> tuple[Feature, ...]:
     return (
         Feature(
             "damon_sysfs",
-            size_file.exists(),
+            is_there(size_file),
             f"DAMON's control tree, {paths.damon_admin}",
             "boot a kernel with CONFIG_DAMON_SYSFS (5.18 or later; Debian has it from 6.12 on), mount its sysfs",
         ),
@@ -42,7 +44,7 @@ def probe(paths: KernelPaths) -> tuple[Feature, ...]:
         ),
         Feature(
             "damon_aggregated",
-            (events / "damon_aggregated/format").exists(),
+            is_there(events / "damon_aggregated/format"),
             f"every aggregation of every kdamond, from {events}",
             f"mount tracefs on {paths.tracefs} (mount -t tracefs nodev {paths.tracefs}) or name it with "
             "--path.tracefs; kernel lockdown in confidentiality mode forbids it; without it, regions are read "
@@ -56,12 +58,12 @@ def probe(paths: KernelPaths) -> tuple[Feature, ...]:
         ),
         Feature(
             "damon_monitor_intervals_tune",
-            (events / "damon_monitor_intervals_tune/format").exists(),
+            is_there(events / "damon_monitor_intervals_tune/format"),
             "auto-tuned intervals are followed",
             "a kernel from 6.17 on",
         ),
         *(
-            Feature(name, paths.module_parameters(name).exists(), f"the module {name}", "a kernel that has it")
+            Feature(name, is_there(paths.module_parameters(name)), f"the module {name}", "a kernel that has it")
             for name in MODULES
         ),
     )

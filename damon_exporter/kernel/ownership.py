@@ -3,7 +3,7 @@
 import enum
 import fcntl
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from damon_exporter.kernel.damon_sysfs import DamonTree, Slot
@@ -50,11 +50,14 @@ class TreeLock:
             raise explain(error, "lock", tree.size_file) from error
         try:
             fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             os.close(self.fd)
             raise Busy(
                 f"another damon-exporter holds the lock on {tree.size_file}: only one per host controls DAMON"
             ) from error
+        except OSError as error:
+            os.close(self.fd)
+            raise explain(error, "lock", tree.size_file) from error
 
     def release(self) -> None:
         """Let the next exporter in."""
@@ -66,7 +69,7 @@ class Holder(enum.Enum):
 
     NOBODY = "no slots"
     US = "slots with our token"
-    UNFINISHED = "as many slots as we make, all off, all default: an exporter was killed while it made them"
+    UNFINISHED = "slots all off and all default: an exporter was killed while it made them"
     SOMEBODY_IDLE = "slots without our token, all off"
     SOMEBODY = "a kdamond without our token runs"
     UNREADABLE = "cannot be read"
@@ -74,11 +77,10 @@ class Holder(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What one look at the tree has shown. ``contents`` changes when anybody changes an idle tree."""
+    """What one look at the tree has shown."""
 
     holder: Holder
     tokens: Mapping[int, Token] = field(default_factory=dict)
-    contents: int = 0
     problem: KernelError | None = None
 
     @property
@@ -87,56 +89,62 @@ class Survey:
         return frozenset().union(*(token.modules for token in self.tokens.values()))
 
 
-def survey(tree: DamonTree, slots_made: int) -> Survey:
-    """Look at every slot, without writing anything; ``slots_made`` is how many we would make."""
+def survey(tree: DamonTree) -> Survey:
+    """Look at every slot, without writing anything; raises `Busy` or `Gone` while somebody changes it."""
     try:
         slots = list(tree.slots())
         tokens = {slot.index: token for slot in slots if (token := slot_token(slot))}
-        if not slots:
-            return Survey(Holder.NOBODY)
-        running = [slot for slot in slots if slot.running()]
-        if any(slot.index not in tokens for slot in running):
-            return Survey(Holder.SOMEBODY, tokens)
-        if tokens:
-            return Survey(Holder.US, tokens)
-        if len(slots) == slots_made and all(_is_default(slot) for slot in slots):
-            return Survey(Holder.UNFINISHED)
-        return Survey(Holder.SOMEBODY_IDLE, contents=_contents(slots))
-    except (Denied, Unsupported, Busy) as problem:
+        return Survey(_holder(slots, tokens), tokens)
+    except (Denied, Unsupported) as problem:
         return Survey(Holder.UNREADABLE, problem=problem)
+
+
+def _holder(slots: list[Slot], tokens: Mapping[int, Token]) -> Holder:
+    if not slots:
+        return Holder.NOBODY
+    if any(slot.running() for slot in slots if slot.index not in tokens):
+        return Holder.SOMEBODY
+    if tokens:
+        return Holder.US
+    return Holder.UNFINISHED if all(is_default(slot) for slot in slots) else Holder.SOMEBODY_IDLE
 
 
 def slot_token(slot: Slot) -> Token | None:
     """Return the slot's token, None if it has none of ours."""
     try:
-        return Token.decode(int(slot.read(TOKEN_FILE)))
-    except (Unsupported, ValueError):
+        return Token.decode(slot.number(TOKEN_FILE))
+    except Unsupported:
         return None
 
 
-def _is_default(slot: Slot) -> bool:
+def is_default(slot: Slot) -> bool:
     """Has nothing been set in this slot but a context and a scheme?"""
-    if int(slot.read("contexts/nr_contexts")) == 0:
+    if slot.number("contexts/nr_contexts") == 0:
         return True
     defaults = (
         ("contexts/0/operations", "vaddr"),
         ("contexts/0/targets/nr_targets", "0"),
         ("contexts/0/monitoring_attrs/intervals/sample_us", "5000"),
         ("contexts/0/monitoring_attrs/intervals/aggr_us", "100000"),
+        ("contexts/0/monitoring_attrs/intervals/update_us", "60000000"),
+        ("contexts/0/monitoring_attrs/nr_regions/min", "10"),
+        ("contexts/0/monitoring_attrs/nr_regions/max", "1000"),
     )
-    return slot.difference(defaults) is None and int(slot.read("contexts/0/schemes/nr_schemes")) <= 1
+    return slot.difference(defaults) is None and slot.number("contexts/0/schemes/nr_schemes") <= 1
 
 
-def _contents(slots: Iterable[Slot]) -> int:
-    """Digest the values of idle slots; paths of cgroups are left out, reading them races with writers before 7.1."""
+def contents(tree: DamonTree) -> int:
+    """Digest the values of an idle tree, so that two looks tell whether anybody has changed it in between.
+
+    Paths of cgroups are left out: reading them races with writers before 7.1.
+    """
     values = []
-    for slot in slots:
-        for folder, _, names in sorted(os.walk(slot.folder)):
-            for name in sorted(names):
-                if name in ("memcg_path", "path"):
-                    continue
-                path = os.path.join(folder, name)  # noqa: PTH118 - thousands of files: strings are faster
-                values.append((path, _bytes_or_none(path)))
+    for folder, _, names in sorted(os.walk(tree.size_file.parent)):
+        for name in sorted(names):
+            if name in ("memcg_path", "path"):
+                continue
+            path = os.path.join(folder, name)  # noqa: PTH118 - thousands of files: strings are faster
+            values.append((path, _bytes_or_none(path)))
     return hash(tuple(values))
 
 

@@ -10,6 +10,9 @@ ANY_SIZE = 2**64 - 1
 ANY_COUNT = 2**32 - 1
 """The kernel keeps nr_accesses and age in 32 bits: 2^32 would silently become 0."""
 
+ATTRIBUTES = "contexts/0/monitoring_attrs"
+INTERVALS = f"{ATTRIBUTES}/intervals"
+NR_SCHEMES = "contexts/0/schemes/nr_schemes"
 TOKEN_FILE = "contexts/0/schemes/0/quotas/reset_interval_ms"  # noqa: S105 - a mark, not a secret
 
 Leaf = tuple[str, str]
@@ -66,7 +69,12 @@ class KdamondPlan:
         return zlib.crc32(repr(self).encode())
 
     @property
-    def target_schemes(self) -> int:
+    def schemes(self) -> int:
+        """How many schemes there are, with scheme 0."""
+        return 1 + self._target_schemes
+
+    @property
+    def _target_schemes(self) -> int:
         """How many schemes follow scheme 0, one per target."""
         return len(self.targets) if self.region_schemes and len(self.targets) > 1 else 0
 
@@ -85,23 +93,28 @@ class KdamondPlan:
             yield from _target(f"contexts/0/targets/{index}", target)
         yield from self._schemes()
 
+    def lasting(self) -> Iterator[Leaf]:
+        """Yield the files that show what runs, and that nobody but another tool changes: tuning moves intervals."""
+        tuned = (f"{INTERVALS}/sample_us", f"{INTERVALS}/aggr_us") if self.goal else ()
+        yield NR_SCHEMES, str(self.schemes)
+        yield from (leaf for leaf in self.leaves() if leaf[0] not in tuned)
+
     def _attributes(self) -> Iterator[Leaf]:
-        attributes = "contexts/0/monitoring_attrs"
-        yield f"{attributes}/intervals/sample_us", str(self.intervals.sample_us)
-        yield f"{attributes}/intervals/aggr_us", str(self.intervals.aggregation_us)
-        yield f"{attributes}/intervals/update_us", str(self.intervals.update_us)
+        yield f"{INTERVALS}/sample_us", str(self.intervals.sample_us)
+        yield f"{INTERVALS}/aggr_us", str(self.intervals.aggregation_us)
+        yield f"{INTERVALS}/update_us", str(self.intervals.update_us)
         if self.goal:
-            goal = f"{attributes}/intervals/intervals_goal"
+            goal = f"{INTERVALS}/intervals_goal"
             yield f"{goal}/access_bp", str(self.goal.access_bp)
             yield f"{goal}/aggrs", str(self.goal.aggregations)
             yield f"{goal}/min_sample_us", str(self.goal.min_sample_us)
             yield f"{goal}/max_sample_us", str(self.goal.max_sample_us)
-        yield f"{attributes}/nr_regions/min", str(self.min_regions)
-        yield f"{attributes}/nr_regions/max", str(self.max_regions)
+        yield f"{ATTRIBUTES}/nr_regions/min", str(self.min_regions)
+        yield f"{ATTRIBUTES}/nr_regions/max", str(self.max_regions)
 
     def _schemes(self) -> Iterator[Leaf]:
-        yield from _stat_scheme("contexts/0/schemes/0", self.region_schemes and not self.target_schemes)
-        for index in range(self.target_schemes):
+        yield from _stat_scheme("contexts/0/schemes/0", self.region_schemes and not self._target_schemes)
+        for index in range(self._target_schemes):
             scheme = f"contexts/0/schemes/{index + 1}"
             yield from _stat_scheme(scheme, matches_all=True)
             yield from _target_filter(f"{scheme}/filters", index)
@@ -110,7 +123,7 @@ class KdamondPlan:
 def skeleton(schemes: int, token: int) -> Iterator[Leaf]:
     """Yield the files that mark a kdamond's folder as ours, which are written before all others."""
     yield "contexts/nr_contexts", "1"
-    yield "contexts/0/schemes/nr_schemes", str(schemes)
+    yield NR_SCHEMES, str(schemes)
     yield TOKEN_FILE, str(token)
 
 

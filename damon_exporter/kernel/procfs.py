@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from damon_exporter.kernel.errors import KernelError
-from damon_exporter.kernel.files import read_value
+from damon_exporter.kernel.files import names_in, read_value
 
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
@@ -42,9 +42,9 @@ def process(procfs: Path, pid: int) -> Process | None:
 
 
 def processes(procfs: Path) -> Iterator[Process]:
-    """Yield all processes; those that vanish meanwhile are left out."""
-    for entry in os.scandir(procfs):
-        if entry.name.isdigit() and (found := process(procfs, int(entry.name))):
+    """Yield all processes; those that vanish meanwhile are left out. Raises `KernelError` if there is no procfs."""
+    for name in names_in(procfs):
+        if name.isdigit() and (found := process(procfs, int(name))):
             yield found
 
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from damon_exporter.analysis.snapshot import Intervals, Regions, Snapshot
-from damon_exporter.kernel.commands import DEADLINE_SECONDS, CommandWriter
+from damon_exporter.analysis.snapshot import Regions, Snapshot
+from damon_exporter.kernel.claim import require_ours
+from damon_exporter.kernel.commands import CommandWriter
 from damon_exporter.kernel.damon_sysfs import Slot
-from damon_exporter.kernel.errors import KernelError
-from damon_exporter.kernel.files import read_value
+from damon_exporter.kernel.files import names_in, read_number
 
 REST_PER_READING = 50
 """Pause at least this many times as long as reading took: reading then uses at most 2 % of a CPU."""
@@ -27,7 +27,7 @@ class Incomplete(Exception):
 
 
 class TriedRegions:
-    """Reads one kdamond again and again; `poll` never blocks for long."""
+    """Reads one kdamond of ours again and again; `poll` never blocks for long."""
 
     def __init__(self, slot: Slot, pid: int, writer: CommandWriter, tuned: bool, shortest_period: float) -> None:
         self._slot = slot
@@ -35,62 +35,50 @@ class TriedRegions:
         self._writer = writer
         self._tuned = tuned
         self._shortest_period = shortest_period
-        self._pending: Future[Intervals] | None = None
+        self._asked: Future[None] | None = None
         self._next = 0.0
 
     def poll(self, now: float) -> Snapshot | None:
         """Return a snapshot if one has become ready, and ask for the next when it is due.
 
-        Raises `KernelError` if the kdamond does not answer or has ended, `Incomplete` if a reading is not whole.
+        Raises `KernelError` if the kdamond does not answer, has ended or is not ours any more, `Incomplete` if a
+        reading is not whole.
         """
-        if self._pending is None:
+        if self._asked is None:
             if now >= self._next:
-                self._pending = self._ask()
+                self._next = now + self._shortest_period
+                self._asked = self._ask()
             return None
-        if not self._pending.done():
+        if not self._asked.done():
             return None
-        pending, self._pending = self._pending, None
+        asked, self._asked = self._asked, None
         self._next = now + self._shortest_period
-        before = pending.result()
+        asked.result()
         started = time.monotonic()
+        intervals = self._slot.intervals()
         regions = read_regions(self._slot.folder / "contexts/0/schemes")
         took = time.monotonic() - started
         self._next = now + max(self._shortest_period, REST_PER_READING * took)
-        if self._slot.intervals() != before:
+        if self._slot.intervals() != intervals:
             raise Incomplete("the intervals changed while regions were read")
-        return Snapshot(self._pid, int(started * 1e9), regions, before, before.aggregation_us)
+        return Snapshot(self._pid, int(started * 1e9), regions, intervals, intervals.aggregation_us)
 
-    def _ask(self) -> "Future[Intervals]":
+    def _ask(self) -> "Future[None]":
         """Queue the commands; with auto-tuning the files must be brought up to date first."""
-        intervals = self._slot.intervals()
-        deadline = DEADLINE_SECONDS + 2 * intervals.aggregation_us / 1e6
+        require_ours(self._slot, self._pid)
+        longer = 2 * self._slot.intervals().aggregation_us / 1e6
         if self._tuned:
-            self._writer.submit(self._slot.state_file, "update_tuned_intervals", deadline)
-        asked = self._writer.submit(self._slot.state_file, "update_schemes_tried_regions", deadline)
-        return _then(asked, self._slot)
-
-
-def _then(asked: "Future[None]", slot: Slot) -> "Future[Intervals]":
-    """Return a future of the intervals that the files show when the regions have been laid out."""
-    done: Future[Intervals] = Future()
-
-    def finish(answered: "Future[None]") -> None:
-        try:
-            answered.result()
-            done.set_result(slot.intervals())
-        except KernelError as error:
-            done.set_exception(error)
-
-    asked.add_done_callback(finish)
-    return done
+            self._writer.submit(self._slot.state_file, "update_tuned_intervals", longer)
+        return self._writer.submit(self._slot.state_file, "update_schemes_tried_regions", longer)
 
 
 def read_regions(schemes: Path) -> Regions:
     """Read the regions that scheme 0 was tried on, or those of schemes 1…T, one for each target.
 
-    Raises `Incomplete` if they do not add up to the total that the kernel states beside them.
+    Raises `Incomplete` if they do not add up to the total that the kernel states beside them, `KernelError` if they
+    vanish meanwhile.
     """
-    count = int(read_value(schemes / "nr_schemes"))
+    count = read_number(schemes / "nr_schemes")
     folders = [schemes / str(i) for i in range(1, count)] or [schemes / "0"]
     tables = [_read_scheme(folder / "tried_regions") for folder in folders]
     rows = np.concatenate(tables)
@@ -108,11 +96,11 @@ def read_regions(schemes: Path) -> Regions:
 
 def _read_scheme(folder: Path) -> np.ndarray[tuple[int, int], np.dtype[np.uint64]]:
     """Read one scheme's regions, shape (regions, 4); before 6.14 their numbers have gaps and no order."""
-    numbers = sorted(int(entry.name) for entry in folder.iterdir() if entry.name.isdigit())
-    rows = [[int(read_value(folder / str(number) / column)) for column in COLUMNS] for number in numbers]
+    numbers = [name for name in names_in(folder) if name.isdigit()]
+    rows = [[read_number(folder / number / column) for column in COLUMNS] for number in numbers]
     table = np.asarray(rows, np.uint64).reshape(len(rows), len(COLUMNS))
     table = table[np.argsort(table[:, 0], kind="stable")]
-    total = int(read_value(folder / "total_bytes"))
+    total = read_number(folder / "total_bytes")
     if int((table[:, 1] - table[:, 0]).sum()) != total:
         raise Incomplete(f"the regions in {folder} do not add up to its total_bytes, {total}")
     return table

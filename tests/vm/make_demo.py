@@ -35,8 +35,8 @@ monitors:
 ABOUT = """\
 # demo.damon
 
-What `damon-exporter demo` plays: a process whose memory changes all the time, and all physical memory beside it, as DAMON
-of a real kernel saw them. `make demo-recording` makes it anew.
+What `damon-exporter demo` plays: a process whose memory changes all the time, and all physical memory beside it, as
+DAMON of a real kernel saw them. `make demo-recording` makes it anew.
 
 - kernel: Debian's {kernel}, booted in QEMU with 1500 MB
 - workload: `{workload}` (tests/vm/workloads/mixed.py: quiet, growing, stairs, zigzag, warm, shrinking)
@@ -64,7 +64,9 @@ def main() -> None:
     if len(recording) > MOST_BYTES:
         sys.exit(f"{len(recording)} bytes are more than the {MOST_BYTES} that may be shipped")
     RECORDING.write_bytes(recording)
-    RECORDING.with_suffix(".md").write_text(ABOUT.format(kernel=release, workload=WORKLOAD, record=record, config=CONFIG))
+    RECORDING.with_suffix(".md").write_text(
+        ABOUT.format(kernel=release, workload=WORKLOAD, record=record, config=CONFIG)
+    )
 
 
 if __name__ == "__main__":

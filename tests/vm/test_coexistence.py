@@ -114,8 +114,10 @@ def test_a_second_exporter_observes_and_says_why(free: Guest) -> None:
 def test_the_configuration_can_be_checked_without_touching_anything(free: Guest) -> None:
     before = tree(free)
     bad = free.run(
-        list(command(free, "monitors: [{name: a, operations: paddr, intervals: {agregation: 1s}}]"))
-        + ["--config.check"],
+        [
+            *list(command(free, "monitors: [{name: a, operations: paddr, intervals: {agregation: 1s}}]")),
+            "--config.check",
+        ],
         uid0_nocaps=True,
         check=False,
     )

@@ -1,5 +1,6 @@
 """What the exporter says about workloads of known truth, on real kernels."""
 
+import itertools
 import json
 import statistics
 from collections.abc import Iterator
@@ -75,7 +76,9 @@ def hot_and_cold(guest: Guest, tmp_path_factory: pytest.TempPathFactory) -> Iter
                 lambda m: (m.get("damon_working_set_bytes", monitor="process") or 0) > 40 * MIB,
                 "the process is found by its comm",
             )
-            record = "python -m damon_exporter record --config.file /tmp/observe.yaml -o /tmp/beside.damon --duration 22s"
+            record = (
+                "python -m damon_exporter record --config.file /tmp/observe.yaml -o /tmp/beside.damon --duration 22s"
+            )
             guest.put("/tmp/observe.yaml", b"kernel: {control: never}")
             with guest.spawn(record, uid0_nocaps=True) as recording:
                 scrapes = watching.watch(20)
@@ -98,7 +101,7 @@ def test_the_working_set_of_a_process_is_what_it_touches(hot_and_cold: dict) -> 
 def test_physical_memory_shows_the_same_hot_bytes(hot_and_cold: dict) -> None:
     with_it = _median(hot_and_cold["scrapes"], "damon_working_set_bytes", monitor="node", target="physical")
     without = _median(hot_and_cold["before"], "damon_working_set_bytes", monitor="node", target="physical")
-    assert 61 * MIB <= with_it
+    assert with_it >= 61 * MIB
     assert with_it - without <= 96 * MIB  # its pages do not lie together, and regions have borders beside them
 
 
@@ -145,7 +148,7 @@ def test_the_hot_step_of_the_stairs_moves_through_the_heatmap(guest: Guest) -> N
     with workload(guest, "stairs", *stairs), exporter(guest, ONE_PROCESS.format(comm="stairs")) as watching:
         watching.wait_for(lambda m: (m.get("damon_snapshots_total", monitor="process") or 0) > 20, "snapshots")
         hottest = _hottest_bins(watching, seconds=24)
-    steps = [after - before for before, after in zip(hottest, hottest[1:], strict=False) if after != before]
+    steps = [after - before for before, after in itertools.pairwise(hottest) if after != before]
     assert len(set(hottest)) >= 4, hottest
     # One area after the other, and from the last back to the first.
     assert sum(step > 0 for step in steps) >= 3, hottest
@@ -160,8 +163,7 @@ def _hottest_bins(watching: Exporter, seconds: float) -> list[int]:
         for scrape in scrapes
     ]
     rises = [
-        {number: after[number] - before[number] for number in after}
-        for before, after in zip(heats, heats[1:], strict=False)
+        {number: after[number] - before[number] for number in after} for before, after in itertools.pairwise(heats)
     ]
     return [int(max(rise, key=lambda number: rise[number])) for rise in rises if max(rise.values()) > 0]
 

@@ -187,3 +187,17 @@ def test_a_bomb_of_empty_records_ends_at_the_memory_limit(tmp_path: Path) -> Non
     bomb = zlib.compress(b"[" + b"{}," * 10**6)
     with pytest.raises(RecordingError, match="more than 1000000 bytes of memory"):
         read_recording(written(tmp_path, bomb), memory_limit=10**6)
+
+
+@pytest.mark.parametrize("aggr_us", ["1e20", str(10**12)])
+def test_intervals_that_no_kernel_has_are_refused(tmp_path: Path, aggr_us: str) -> None:
+    made = records(snapshot(0))
+    made[0]["intervals"]["aggr_us"] = aggr_us
+    with pytest.raises(RecordingError, match="are no intervals"):
+        read_recording(written(tmp_path, made))
+
+
+def test_overlapping_regions_are_refused(tmp_path: Path) -> None:
+    overlapping = snapshot(0)
+    overlapping["regions"] *= 2
+    assert "overlap" in str(read_recording(written(tmp_path, records(snapshot(1), overlapping))).damage)

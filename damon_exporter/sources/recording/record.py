@@ -18,6 +18,9 @@ IMPLAUSIBLE = 100
 """damo 3.4 writes a tuned sample interval in ns and reads it in us. This many times longer than it lasted cannot
 be the aggregation interval of a snapshot."""
 
+LONGEST_INTERVAL_US = 24 * 3600 * 10**6
+"""A day; the longest that auto-tuning comes to are minutes."""
+
 LONGEST_NAME = 4096
 """Characters that are kept of a text."""
 
@@ -79,8 +82,9 @@ class Record:
         regions = value["regions"]
         start = _column((region["start"] for region in regions), np.uint64)
         end = _column((region["end"] for region in regions), np.uint64)
-        if np.any(end < start):
-            raise ValueError("a region ends before it starts")
+        order = np.argsort(start, kind="stable")
+        if np.any(end < start) or np.any(start[order][1:] < end[order][:-1]):
+            raise ValueError("regions end before they start, overlap, or are those of several targets in one record")
         ages = _ages([region["age"] for region in regions], intervals)
         self.parts.append(
             Part(
@@ -101,11 +105,18 @@ def _timing(snapshot: Any, of_record: Intervals | None, duration_us: int) -> tup
     if OWN_KEY in snapshot:
         own = snapshot[OWN_KEY]
         intervals = _intervals(own["sample_us"], own["aggregation_us"]) if "sample_us" in own else None
-        return intervals, whole(own["age_unit_us"]) if "age_unit_us" in own else None
+        return intervals, _age_unit_us(own)
     tuned = snapshot.get("sample_interval_us")
     if of_record and tuned is not None:
         of_record = _tuned(of_record, microseconds(tuned), duration_us)
     return of_record, of_record.aggregation_us if of_record else None
+
+
+def _age_unit_us(own: Any) -> int | None:
+    unit = _whole_or_none(own.get("age_unit_us"))
+    if unit is not None and not 0 < unit <= LONGEST_INTERVAL_US:
+        raise ValueError(f"{unit} us is no unit of age")
+    return unit
 
 
 def _tuned(of_record: Intervals, sample_us: int, duration_us: int) -> Intervals:
@@ -154,7 +165,7 @@ def _ages(ages: list[Any], intervals: Intervals | None) -> U32 | None:
 
 def _intervals(sample_us: Any, aggregation_us: Any) -> Intervals:
     intervals = Intervals(microseconds(sample_us), microseconds(aggregation_us))
-    if not 0 < intervals.sample_us <= intervals.aggregation_us:
+    if not 0 < intervals.sample_us <= intervals.aggregation_us <= LONGEST_INTERVAL_US:
         raise ValueError(f"{intervals} are no intervals")
     return intervals
 

@@ -30,7 +30,7 @@ LEFT_OUT_BY_DAMO = 20
 INTERVALS = Intervals(5_000, 100_000)
 
 # Root could change the running kernel's DAMON: damo gets a mount namespace in which there is none.
-HIDE = "mount -t tmpfs -o ro none /sys/kernel/mm && exec \"$@\""
+HIDE = 'mount -t tmpfs -o ro none /sys/kernel/mm && exec "$@"'
 HIDDEN_KERNEL = ["unshare", "--mount", "sh", "-c", HIDE, "damo"] if os.geteuid() == 0 else []
 
 Damo = Callable[..., str]

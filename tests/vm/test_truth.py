@@ -69,11 +69,12 @@ def hot_and_cold(guest: Guest, tmp_path_factory: pytest.TempPathFactory) -> Iter
     damon_stat_off(guest)
     with exporter(guest, PROCESS_AND_NODE) as watching:
         watching.wait_for(lambda m: m.get("damon_working_set_bytes", monitor="node"), "node is watched")
-        before = watching.watch(8)
+        before = watching.watch(5)
         with workload(guest, "hotcold", "--hot", "64MiB", "--idle", "128MiB") as process:
             areas = json.loads(process.first_line())
+            # DAMON needs some tens of aggregations to find the borders of the buffers.
             watching.wait_for(
-                lambda m: (m.get("damon_working_set_bytes", monitor="process") or 0) > 40 * MIB,
+                lambda m: (m.get("damon_snapshots_total", monitor="process") or 0) > 80,
                 "the process is found by its comm",
             )
             record = (

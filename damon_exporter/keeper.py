@@ -39,6 +39,7 @@ class Keeper:
         self._starts = 0
         self._pid = 0
         self._planned: Planned | None = None
+        self._intervals: Intervals | None = None
         self._started = 0.0
         self._ending = False
         self._changed_since: float | None = None
@@ -66,6 +67,7 @@ class Keeper:
             difference = _difference(slot, planned)
             if difference is None:
                 self._run(pid, planned, now)
+                self._intervals = slot.intervals()
                 return
         log.info("monitor %s: stopping the kdamond of an earlier run: %s", self.monitor.name, difference)
         claim.stop(slot, pid)
@@ -98,7 +100,7 @@ class Keeper:
         if not self._pid or self._planned is None:
             return Waiting(self.monitor.name, self.monitor.operations, self._reason, restarts)
         plan = self._planned.plan
-        intervals = Intervals(plan.intervals.sample_us, plan.intervals.aggregation_us)
+        intervals = self._intervals or Intervals(plan.intervals.sample_us, plan.intervals.aggregation_us)
         return Watched(
             name=self.monitor.name,
             operations=plan.operations,
@@ -108,7 +110,7 @@ class Keeper:
             intervals=intervals,
             max_nr_accesses=intervals.max_nr_accesses,
             tuned=plan.goal is not None,
-            refreshed=False,
+            refreshed=plan.refresh_ms is not None,
             reporting=True,
             restarts=restarts,
             slot=self.index,
@@ -131,7 +133,7 @@ class Keeper:
         self._run(pid, planned, now)
 
     def _run(self, pid: int, planned: Planned, now: float) -> None:
-        self._pid, self._planned, self._started = pid, planned, now
+        self._pid, self._planned, self._intervals, self._started = pid, planned, None, now
         self._starts += 1
         self._ending, self._changed_since, self._is_theirs = False, None, False
         self._failing.reset()
@@ -149,6 +151,7 @@ class Keeper:
                 raise NotOurs("it was turned off by somebody else, or has failed: left alone for a while")
             return
         self._compare(slot, now)
+        self._intervals = slot.intervals()
         if now - self._started > LONGEST_BACK_OFF:
             self._yielding.reset()
         if self._changed_since is None and (not alive or self._targets.changed(now)):

@@ -41,6 +41,6 @@ def watched_module(module: Module) -> Watched:
         intervals=module.intervals,
         max_nr_accesses=DAMON_STAT_MAX_NR_ACCESSES if module.name == DAMON_STAT else counted,
         tuned=module.tuned,
-        refreshed=False,
+        refreshed=module.name == DAMON_STAT and module.intervals is not None,
         reporting=module.name == DAMON_STAT,
     )

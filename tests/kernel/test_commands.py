@@ -78,7 +78,7 @@ def parent_of(process: Path) -> int | None:
 
 def is_writing(helper: int) -> bool:
     """Has it opened the file of a command?"""
-    return any(os.readlink(fd).endswith("/state") for fd in Path(f"/proc/{helper}/fd").iterdir())
+    return any(fd.readlink().name == "state" for fd in Path(f"/proc/{helper}/fd").iterdir())
 
 
 def stick(kernel: FakeKernel, writer: CommandWriter, state: Path) -> None:
@@ -199,7 +199,7 @@ def test_the_helper_holds_no_socket_and_no_file_but_its_pipes(
     kernel: FakeKernel, writer: CommandWriter, state: Path
 ) -> None:
     writer.write(state, "on")
-    open_files = [os.readlink(fd) for fd in Path(f"/proc/{helper_of(os.getpid())}/fd").iterdir()]
+    open_files = [str(fd.readlink()) for fd in Path(f"/proc/{helper_of(os.getpid())}/fd").iterdir()]
     assert not [file for file in open_files if file.startswith("socket:") or str(kernel.root) in file]
 
 

@@ -13,7 +13,7 @@ from damon_exporter.kernel.damon_sysfs import DamonTree
 from damon_exporter.kernel.errors import Busy, Denied, Gone, Unsupported
 from damon_exporter.kernel.modules import MODULES
 from damon_exporter.kernel.ownership import MAGIC, VERSION, Holder, Token, TreeLock, contents, slot_token, survey
-from damon_exporter.kernel.plan import TOKEN_FILE, skeleton
+from damon_exporter.kernel.plan import skeleton
 from damon_exporter.testing.fake_kernel import FakeKernel
 
 tokens = st.builds(Token, st.frozensets(st.sampled_from(MODULES)), st.integers(0, 2**32 - 1))

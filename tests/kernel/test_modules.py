@@ -1,0 +1,62 @@
+"""DAMON's own modules, as their parameters show them."""
+
+from collections.abc import Callable
+
+import pytest
+
+from damon_exporter.analysis.snapshot import Intervals
+from damon_exporter.kernel.modules import Module, modules
+from damon_exporter.testing.fake_kernel import FakeKernel
+
+Start = Callable[..., FakeKernel]
+
+
+def module(kernel: FakeKernel, name: str) -> Module:
+    return next(module for module in modules(kernel.paths) if module.name == name)
+
+
+@pytest.mark.parametrize(
+    ("name", "built_in"),
+    [("6.12", ["damon_reclaim", "damon_lru_sort"]), ("7.3", ["damon_stat", "damon_reclaim", "damon_lru_sort"])],
+)
+def test_the_modules_of_a_kernel_are_found_and_all_off(fake_kernel: Start, name: str, built_in: list[str]) -> None:
+    found = modules(fake_kernel(kernel=name).paths)
+    assert [module.name for module in found] == built_in
+    assert not any(module.enabled for module in found)
+
+
+def test_damon_stat_that_runs_tells_its_pid_and_intervals(fake_kernel: Start) -> None:
+    kernel = fake_kernel(kernel="7.3", enabled=["damon_stat"])
+    found = module(kernel, "damon_stat")
+    assert found.enabled
+    assert found.tuned
+    assert found.pid == int(kernel.parameter("damon_stat", "kdamond_pid").read_text())
+
+
+@pytest.mark.parametrize("name", ["6.12", "7.3"])
+def test_damon_reclaim_that_runs_tells_its_pid_and_intervals(fake_kernel: Start, name: str) -> None:
+    kernel = fake_kernel(kernel=name, enabled=["damon_reclaim"])
+    found = module(kernel, "damon_reclaim")
+    assert found == Module("damon_reclaim", True, found.pid, Intervals(5_000, 100_000), tuned=False)
+    assert found.pid == int(kernel.parameter("damon_reclaim", "kdamond_pid").read_text())
+
+
+def test_a_module_that_is_off_has_no_pid(fake_kernel: Start) -> None:
+    assert module(fake_kernel(kernel="7.3"), "damon_reclaim").pid is None
+
+
+def test_a_kernel_that_tells_no_pid_leaves_it_unknown(fake_kernel: Start) -> None:
+    kernel = fake_kernel(kernel="7.3", enabled=["damon_stat"])
+    kernel.fail("*/damon_stat/parameters/kdamond_pid", "open", 2)
+    assert module(kernel, "damon_stat").pid is None
+
+
+def test_intervals_that_have_not_been_shown_yet_are_unknown(fake_kernel: Start) -> None:
+    kernel = fake_kernel(kernel="7.3", enabled=["damon_stat"])
+    assert module(kernel, "damon_stat").intervals in (None, Intervals(5_000, 100_000))
+
+
+def test_parameters_that_may_not_be_read_hide_the_module(fake_kernel: Start) -> None:
+    kernel = fake_kernel(kernel="7.3")
+    kernel.fail("*/damon_stat/parameters/enabled", "open", 13)
+    assert "damon_stat" not in [module.name for module in modules(kernel.paths)]

@@ -20,7 +20,7 @@ monitors:
 """
 
 MANY_REGIONS = """
-kernel: {settle: 0s}
+kernel: {settle: 5s}  # for so long a monitor that somebody turned off is left alone, too
 monitors:
 - name: node
   operations: paddr

@@ -26,7 +26,7 @@ monitors:
   operations: vaddr
   processes: {match: [{comm: hotcold}]}
   intervals: {sample: 5ms, aggregation: 100ms, update: 1s}
-  regions: {min: 100, max: 1000}  # a region holds what lies beside the buffers, too: small ones hold less of it
+  regions: {min: 20, max: 1000}
 - name: node
   operations: paddr
   intervals: {sample: 5ms, aggregation: 100ms, update: 1s}

@@ -48,13 +48,18 @@ class Area:
         return {"start": self.start, "end": self.start + self.size}
 
 
-def mapped(size: int) -> Area:
-    """Fresh anonymous memory of ``size`` bytes, rounded up to pages of 4 KiB, all of them written once."""
-    memory = mmap.mmap(-1, -(-size // PAGE) * PAGE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+def mapped(size: int, margin: int = 0) -> Area:
+    """Fresh anonymous memory of ``size`` bytes, rounded up to pages of 4 KiB, all of them written once.
+
+    ``margin`` bytes on either side are mapped but never touched: DAMON's regions, which it cuts at random, then hold
+    nothing else that would be accessed beside these bytes.
+    """
+    size = -(-size // PAGE) * PAGE
+    memory = mmap.mmap(-1, size + 2 * margin, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     memory.madvise(mmap.MADV_NOHUGEPAGE)  # one accessed bit per 4 KiB
-    view = memoryview(memory)
-    view[::PAGE] = b"x" * (len(view) // PAGE)
-    return Area(view, ctypes.addressof(ctypes.c_char.from_buffer(memory)))
+    view = memoryview(memory)[margin : margin + size]
+    view[::PAGE] = b"x" * (size // PAGE)
+    return Area(view, ctypes.addressof(ctypes.c_char.from_buffer(memory)) + margin)
 
 
 class TlbFlush:

@@ -1,6 +1,6 @@
 # make demo   serve a recording of a real kernel's DAMON on :10555
 # make test   everything that continuous integration checks
-# Tests run in two workers, one for each real kernel. Both targets set up what they need: a virtual environment, and for the tests, on Debian as root, system packages.
+# Both set up what they need: a virtual environment, and for the tests, on Debian as root, system packages.
 
 VENV ?= .venv
 PYTHON ?= python3
@@ -12,6 +12,7 @@ LISTEN ?= :10555
 demo: $(VENV)/.runtime
 	$(BIN)/damon-exporter demo --web.listen-address $(LISTEN)
 
+# Two workers, one for each real kernel.
 test: system-packages $(VENV)/.dev check
 	$(BIN)/pytest -n 2 --dist loadgroup --durations=15
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from .exporter import DAMON_STAT, SIZE_FILE, Metrics, command, damon_stat_off, exporter, tree
+from .exporter import ADMIN, DAMON_STAT, SIZE_FILE, Metrics, command, damon_stat_off, exporter, tree
 from .guest import Guest
 
 QUICK = "kernel: {settle: 1s}\n"
@@ -81,7 +81,8 @@ def test_damos_kdamond_is_observed_untouched_and_ours_follows_when_it_has_gone(f
 
 
 def test_an_idle_tree_is_used_only_when_allowed(free: Guest) -> None:
-    free.run(f"echo 2 > {SIZE_FILE}")
+    slot = f"{ADMIN}/kdamonds/0"
+    free.run(f"echo 2 > {SIZE_FILE}; echo 1 > {slot}/contexts/nr_contexts; echo paddr > {slot}/contexts/0/operations")
     with exporter(free, "kernel: {settle: 1s, takeover: [idle_sysfs]}\n") as watching:
         watching.wait_for(lambda m: m.get("damon_working_set_bytes", monitor="node"), "ours runs")
     assert free.get(SIZE_FILE) == b"0\n"

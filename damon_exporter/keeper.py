@@ -8,7 +8,7 @@ from damon_exporter.backoff import BackOff
 from damon_exporter.config import Monitor
 from damon_exporter.kernel.claim import Claim, NotOurs
 from damon_exporter.kernel.damon_sysfs import Slot
-from damon_exporter.kernel.errors import KernelError
+from damon_exporter.kernel.errors import KernelError, Unsupported
 from damon_exporter.kernel.ownership import slot_token
 from damon_exporter.kernel.paths import KernelPaths
 from damon_exporter.planning import Abilities, NothingToWatch, Planned
@@ -142,7 +142,10 @@ class Keeper:
     def _examine(self, claim: Claim, slot: Slot, now: float) -> None:
         """Compare a kdamond that we run with what we know of it."""
         alive = self._targets.alive()
-        pid = slot.pid()
+        try:
+            pid = slot.pid()
+        except Unsupported:  # somebody has thrown the slot away
+            pid = 0
         if pid != self._pid:
             self._pid = 0
             if pid:

@@ -1,10 +1,15 @@
 """A supervisor driven by hand against a fake kernel: every look is a call, and the time is what the test says."""
 
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
 from damon_exporter.config.loading import check
 from damon_exporter.config.reading import parse
 from damon_exporter.kernel.paths import KernelPaths
 from damon_exporter.roster import Roster, Waiting, Watched
 from damon_exporter.supervisor import Supervisor
+from damon_exporter.testing.fake_kernel import FakeKernel
 
 SETTLED = "kernel: {settle: 0s}\n"
 PHYSICAL = SETTLED + "monitors: [{name: node, operations: paddr, intervals: {sample: 5ms, aggregation: 100ms}}]\n"
@@ -50,3 +55,46 @@ class Driven:
         """What the roster says of one monitor."""
         roster = self.supervisor.roster
         return next(found for found in (*roster.watched, *roster.waiting) if found.name == name)
+
+
+def everything(kernel: FakeKernel) -> dict[str, str]:
+    """What all of DAMON's files show, but those that the kernel counts up by itself, and the trace instances."""
+    shown = {str(path): path.read_text() for path in _files(kernel)}
+    return shown | {str(folder): "" for folder in (kernel.tracefs / "instances").iterdir()}
+
+
+def _files(kernel: FakeKernel) -> Iterator[Path]:
+    yield from (path for path in kernel.kdamonds.rglob("*") if path.is_file() and "stats" not in path.parts)
+    yield from kernel.sysfs.glob("module/*/parameters/enabled")
+
+
+def run_somebodys(kernel: FakeKernel, slots: int = 1) -> int:
+    """Another tool makes the tree its own and turns on a kdamond of physical memory; returns its pid."""
+    stage_somebodys(kernel, slots)
+    kernel.write("0/state", "on")
+    return int(kernel.read("0/pid"))
+
+
+def stage_somebodys(kernel: FakeKernel, slots: int = 1) -> None:
+    """Another tool makes the tree its own, and leaves its kdamond off."""
+    kernel.write("nr_kdamonds", slots)
+    restage(kernel)
+
+
+def restage(kernel: FakeKernel, index: int = 0) -> None:
+    """Another tool stages a kdamond of physical memory in a slot that is there."""
+    context = f"{index}/contexts/0"
+    kernel.write(f"{index}/contexts/nr_contexts", 1)
+    kernel.write(f"{context}/operations", "paddr")
+    kernel.write(f"{context}/targets/nr_targets", 1)
+    kernel.write(f"{context}/targets/0/regions/nr_regions", 1)
+    kernel.write(f"{context}/targets/0/regions/0/start", 1 << 30)
+    kernel.write(f"{context}/targets/0/regions/0/end", 2 << 30)
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 20.0) -> None:
+    """Wait until something has become true."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

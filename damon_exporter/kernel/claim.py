@@ -1,7 +1,7 @@
 """The tree while it is ours: every command is preceded by a look whether it still is."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Set
 
 from damon_exporter.kernel.commands import CommandWriter
 from damon_exporter.kernel.damon_sysfs import DamonTree, Slot
@@ -62,9 +62,9 @@ class Claim:
             if slot_token(slot) is None and not slot.running() and is_default(slot):
                 self._mark(slot)
 
-    def stop_modules(self, names: Iterable[str]) -> None:
+    def stop_modules(self, names: Set[str]) -> None:
         """Stop modules that run, after noting in every slot that they must be started again."""
-        to_stop = {module.name for module in modules(self._paths) if module.enabled}.intersection(names)
+        to_stop = {module.name for module in modules(self._paths) if module.enabled and module.name in names}
         if not to_stop:
             return
         self._stopped_modules |= to_stop

@@ -109,7 +109,7 @@ class Keeper:
             names=self._planned.names,
             intervals=intervals,
             max_nr_accesses=intervals.max_nr_accesses,
-            tuned=plan.goal is not None,
+            tuned=plan.tuned,
             refreshed=plan.refresh_ms is not None,
             reporting=True,
             restarts=restarts,

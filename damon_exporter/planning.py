@@ -23,7 +23,10 @@ class NothingToWatch(Exception):
 class Abilities:
     """What the kernel offers to a kdamond of ours, as its slot's files show."""
 
+    intervals_goal: bool
+    """Are there files for a goal of auto-tuning?"""
     autotune: bool
+    """May tuning be turned on: shall we hear of the intervals that come out of it?"""
     refresh: bool
     region_schemes: bool
     """Shall regions be read from sysfs (no tracepoint)?"""
@@ -133,7 +136,7 @@ def _resident_bytes(path: Path, pid: int) -> int:
 
 def _intervals(monitor: Monitor, abilities: Abilities) -> tuple[IntervalPlan, IntervalGoal | None]:
     wanted = monitor.intervals
-    goal = None
+    goal = IntervalGoal() if abilities.intervals_goal else None
     if isinstance(wanted, AutotunedIntervals):
         if abilities.autotune:
             goal = IntervalGoal(wanted.access_ratio_bp, wanted.aggregations, wanted.min_sample_us, wanted.max_sample_us)

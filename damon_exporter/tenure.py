@@ -173,10 +173,11 @@ class Tenure:
 
     def _abilities(self) -> Abilities:
         """Return what a slot of ours can do; tuned intervals must be told to us, by refreshed files and events."""
-        refresh = self.slot_features["refresh_ms"]
+        goal, refresh = self.slot_features["intervals_goal"], self.slot_features["refresh_ms"]
         followed = self._sysfs_source or features.has(self._paths, "damon_monitor_intervals_tune")
         return Abilities(
-            autotune=self.slot_features["intervals_goal"] and refresh and followed,
+            intervals_goal=goal,
+            autotune=goal and refresh and followed,
             refresh=refresh,
             region_schemes=self._sysfs_source,
         )

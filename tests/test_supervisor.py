@@ -92,9 +92,9 @@ def test_what_is_made_on_the_way_is_in_this_order(
         leaves = [write.leaf for write in log.to_damon]
     assert leaves[:4] == ["nr_kdamonds", "contexts/nr_contexts", "contexts/0/schemes/nr_schemes", TOKEN_FILE]
     assert leaves[4:6] == [TOKEN_FILE, "damon_stat/parameters/enabled"]
-    assert leaves[6:9] == ["contexts/nr_contexts", "contexts/0/schemes/nr_schemes", TOKEN_FILE]
+    assert leaves[6] == TOKEN_FILE
     assert leaves[-1] == "state"
-    assert {"refresh_ms", "contexts/0/operations", "contexts/0/targets/0/regions/0/start"} < set(leaves[9:-1])
+    assert {"refresh_ms", "contexts/0/operations", "contexts/0/targets/0/regions/0/start"} < set(leaves[7:-1])
 
 
 @on_both
@@ -229,7 +229,7 @@ def test_a_module_that_a_killed_exporter_had_stopped_runs_again_whatever_the_con
     kernel = fake_kernel(kernel=name)
     kernel.write("nr_kdamonds", 1)
     token = Token(frozenset({MODULE[name]}), 77)
-    DamonTree(kernel.paths.damon_admin).slot(0).write(skeleton(1, token.encode()))
+    DamonTree(kernel.paths.damon_admin).slot(0).write(skeleton(token.encode()))
     with Driven(kernel.paths, later) as driven:
         driven.look_for(4)
     assert (enabled(kernel, MODULE[name]), kernel.read("nr_kdamonds")) == ("Y", "0")
@@ -239,7 +239,7 @@ def test_a_module_that_a_killed_exporter_had_stopped_runs_again_whatever_the_con
 def test_a_module_that_was_not_stopped_in_time_is_stopped_by_the_next_start(fake_kernel: Start, name: str) -> None:
     kernel = fake_kernel(kernel=name, enabled=[MODULE[name]])
     kernel.write("nr_kdamonds", 1)
-    DamonTree(kernel.paths.damon_admin).slot(0).write(skeleton(1, Token(frozenset({MODULE[name]})).encode()))
+    DamonTree(kernel.paths.damon_admin).slot(0).write(skeleton(Token(frozenset({MODULE[name]})).encode()))
     with Driven(kernel.paths, TAKEOVER) as driven:
         driven.look()
         assert driven.own

@@ -55,7 +55,7 @@ class WriteLog:
     def writes(self) -> list[Write]:
         """All of them so far, in order."""
         lines = (line.split("\t") for line in self._file.read_text().splitlines())
-        return [Write(path, Token.decode(int(token)) if token.isdigit() else None) for path, token in lines]
+        return [Write(path, _token(numbers.split())) for path, numbers in lines]
 
     @property
     def to_damon(self) -> list[Write]:
@@ -65,6 +65,11 @@ class WriteLog:
     def clear(self) -> None:
         """Forget what has been noted."""
         self._file.write_text("")
+
+
+def _token(numbers: list[str]) -> Token | None:
+    tokens = (Token.decode(int(number)) for number in numbers)
+    return next((token for token in tokens if token), None)
 
 
 @cache

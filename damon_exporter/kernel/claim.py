@@ -10,7 +10,7 @@ from damon_exporter.kernel.files import patiently_write
 from damon_exporter.kernel.modules import modules
 from damon_exporter.kernel.ownership import Token, is_default, slot_token
 from damon_exporter.kernel.paths import KernelPaths
-from damon_exporter.kernel.plan import TOKEN_FILE, KdamondPlan, skeleton
+from damon_exporter.kernel.plan import NR_SCHEMES, SPARE_TOKEN_FILE, TOKEN_FILE, KdamondPlan, skeleton
 
 log = logging.getLogger(__name__)
 
@@ -87,9 +87,12 @@ class Claim:
                 log.info("started %s again", name)
 
     def configure(self, slot: Slot, plan: KdamondPlan) -> None:
-        """Write a plan into a slot that is off, beginning with fresh folders: nothing of an older plan stays."""
+        """Write a plan into a slot that is off, in which our token is to be found at every moment."""
         require_ours(slot, pid=0)
-        slot.write(skeleton(plan.schemes, self._token(plan.fingerprint)))
+        token = str(self._token(plan.fingerprint))
+        if slot.number(NR_SCHEMES) != plan.schemes:
+            slot.write([(SPARE_TOKEN_FILE, token), (NR_SCHEMES, str(plan.schemes))])
+        slot.write([(TOKEN_FILE, token)])
         slot.write(plan.leaves())
 
     def start(self, slot: Slot) -> int:
@@ -128,7 +131,7 @@ class Claim:
             self._tree.resize(0)
 
     def _mark(self, slot: Slot) -> None:
-        slot.write(skeleton(1, self._token(0)))
+        slot.write(skeleton(self._token(0)))
 
     def _token(self, fingerprint: int) -> int:
         return Token(self._stopped_modules, fingerprint).encode()

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from damon_exporter.kernel.damon_sysfs import DamonTree, Slot
 from damon_exporter.kernel.errors import Busy, Denied, KernelError, Unsupported, explain
 from damon_exporter.kernel.modules import MODULES
-from damon_exporter.kernel.plan import TOKEN_FILE
+from damon_exporter.kernel.plan import SPARE_TOKEN_FILE, TOKEN_FILE
 
 MAGIC = 0xDA305E
 VERSION = 1
@@ -111,8 +111,12 @@ def _holder(slots: list[Slot], tokens: Mapping[int, Token]) -> Holder:
 
 def slot_token(slot: Slot) -> Token | None:
     """Return the slot's token, None if it has none of ours."""
+    return _token_in(slot, TOKEN_FILE) or _token_in(slot, SPARE_TOKEN_FILE)
+
+
+def _token_in(slot: Slot, leaf: str) -> Token | None:
     try:
-        return Token.decode(slot.number(TOKEN_FILE))
+        return Token.decode(slot.number(leaf))
     except Unsupported:
         return None
 

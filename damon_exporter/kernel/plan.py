@@ -14,6 +14,8 @@ ATTRIBUTES = "contexts/0/monitoring_attrs"
 INTERVALS = f"{ATTRIBUTES}/intervals"
 NR_SCHEMES = "contexts/0/schemes/nr_schemes"
 TOKEN_FILE = "contexts/0/schemes/0/quotas/reset_interval_ms"  # noqa: S105 - a mark, not a secret
+SPARE_TOKEN_FILE = f"{INTERVALS}/update_us"
+"""Where the token stands while schemes are made anew: it must never be lost, and an interval counts only at `on`."""
 
 Leaf = tuple[str, str]
 """A file below a kdamond's folder, and the value that it shall have."""
@@ -30,12 +32,12 @@ class IntervalPlan:
 
 @dataclass(frozen=True, slots=True)
 class IntervalGoal:
-    """The kernel's auto-tuning of intervals: ``access_bp`` in 1/10 000, sample bounds in µs."""
+    """The kernel's auto-tuning of intervals: ``access_bp`` in 1/10 000, sample bounds in µs. All 0: no tuning."""
 
-    access_bp: int
-    aggregations: int
-    min_sample_us: int
-    max_sample_us: int
+    access_bp: int = 0
+    aggregations: int = 0
+    min_sample_us: int = 0
+    max_sample_us: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,7 @@ class KdamondPlan:
 
     Scheme 0 carries our token and acts on nothing. ``region_schemes`` is for the sysfs source: it makes scheme 0
     match every region, or, with several targets, adds a scheme per target, as regions do not tell their target.
+    ``goal`` and ``refresh_ms`` are None where the kernel has no such files.
     """
 
     operations: str
@@ -69,6 +72,11 @@ class KdamondPlan:
         return zlib.crc32(repr(self).encode())
 
     @property
+    def tuned(self) -> bool:
+        """Does the kernel move the intervals?"""
+        return self.goal is not None and self.goal.aggregations > 0
+
+    @property
     def schemes(self) -> int:
         """How many schemes there are, with scheme 0."""
         return 1 + self._target_schemes
@@ -82,7 +90,7 @@ class KdamondPlan:
         """Yield every file to write, in an order in which no write undoes an earlier one.
 
         Any ``nr_*`` makes its folder's children anew, so it comes before them; what `skeleton` has made is left
-        as it is.
+        as it is. What an older plan may have set is set again.
         """
         if self.refresh_ms is not None:
             yield "refresh_ms", str(self.refresh_ms)
@@ -95,7 +103,7 @@ class KdamondPlan:
 
     def lasting(self) -> Iterator[Leaf]:
         """Yield the files that show what runs, and that nobody but another tool changes: tuning moves intervals."""
-        tuned = (f"{INTERVALS}/sample_us", f"{INTERVALS}/aggr_us") if self.goal else ()
+        tuned = (f"{INTERVALS}/sample_us", f"{INTERVALS}/aggr_us") if self.tuned else ()
         yield NR_SCHEMES, str(self.schemes)
         yield from (leaf for leaf in self.leaves() if leaf[0] not in tuned)
 
@@ -120,10 +128,10 @@ class KdamondPlan:
             yield from _target_filter(f"{scheme}/filters", index)
 
 
-def skeleton(schemes: int, token: int) -> Iterator[Leaf]:
+def skeleton(token: int) -> Iterator[Leaf]:
     """Yield the files that mark a kdamond's folder as ours, which are written before all others."""
     yield "contexts/nr_contexts", "1"
-    yield NR_SCHEMES, str(schemes)
+    yield NR_SCHEMES, "1"
     yield TOKEN_FILE, str(token)
 
 
@@ -137,13 +145,12 @@ def _target(folder: str, target: TargetPlan) -> Iterator[Leaf]:
 
 
 def _stat_scheme(folder: str, matches_all: bool) -> Iterator[Leaf]:
-    """A fresh scheme matches nothing, as all its upper bounds are 0."""
+    """A scheme whose upper bounds are 0 matches nothing."""
+    pattern = f"{folder}/access_pattern"
     yield f"{folder}/action", "stat"
-    if matches_all:
-        pattern = f"{folder}/access_pattern"
-        yield f"{pattern}/sz/max", str(ANY_SIZE)
-        yield f"{pattern}/nr_accesses/max", str(ANY_COUNT)
-        yield f"{pattern}/age/max", str(ANY_COUNT)
+    yield f"{pattern}/sz/max", str(ANY_SIZE if matches_all else 0)
+    yield f"{pattern}/nr_accesses/max", str(ANY_COUNT if matches_all else 0)
+    yield f"{pattern}/age/max", str(ANY_COUNT if matches_all else 0)
 
 
 def _target_filter(folder: str, index: int) -> Iterator[Leaf]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from threading import Timer
 
 import pytest
+from driving import everything
 from written import WriteLog
 
 from damon_exporter.kernel.claim import Claim, NotOurs
@@ -27,7 +28,10 @@ PLAN = KdamondPlan(
     refresh_ms=None,
     region_schemes=False,
 )
-TUNED = replace(PLAN, goal=IntervalGoal(400, 3, 5_000, 10_000))
+UNTUNED = replace(PLAN, goal=IntervalGoal(), refresh_ms=0)
+TUNED = replace(UNTUNED, goal=IntervalGoal(400, 3, 5_000, 10_000), refresh_ms=1000)
+SAMPLED = replace(UNTUNED, region_schemes=True)
+SAMPLED_TWO = replace(SAMPLED, operations="vaddr", targets=(TargetPlan(1), TargetPlan(42)))
 RESTAGING = ("contexts/nr_contexts", "contexts/0/schemes/nr_schemes")
 
 
@@ -118,12 +122,29 @@ def test_a_slot_has_the_files_of_its_plan_and_its_fingerprint(kernel: FakeKernel
     assert slot_token(slot_of(kernel)) == Token(frozenset(), PLAN.fingerprint)
 
 
-def test_nothing_of_an_older_plan_stays(new_kernel: FakeKernel, claim_on: ClaimOn) -> None:
+@pytest.mark.parametrize("older", [TUNED, SAMPLED, SAMPLED_TWO], ids=["tuned", "sampled", "two targets"])
+@pytest.mark.parametrize("newer", [UNTUNED, SAMPLED_TWO], ids=["untuned", "two targets"])
+def test_nothing_of_an_older_plan_stays(
+    new_kernel: FakeKernel, claim_on: ClaimOn, older: KdamondPlan, newer: KdamondPlan
+) -> None:
     claim = claim_on(new_kernel)
     claim.make_slots(1)
-    claim.configure(slot_of(new_kernel), TUNED)
-    claim.configure(slot_of(new_kernel), PLAN)
-    assert new_kernel.read("0/contexts/0/monitoring_attrs/intervals/intervals_goal/aggrs") == "0"
+    claim.configure(slot_of(new_kernel), newer)
+    wanted = everything(new_kernel)
+    claim.configure(slot_of(new_kernel), older)
+    claim.configure(slot_of(new_kernel), newer)
+    assert everything(new_kernel) == wanted
+
+
+def test_at_every_moment_the_token_is_there(
+    kernel: FakeKernel, claim_on: ClaimOn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim = claim_on(kernel)
+    claim.make_slots(1)
+    log = WriteLog(kernel, tmp_path / "log", monkeypatch)
+    claim.configure(slot_of(kernel), replace(SAMPLED_TWO, goal=None, refresh_ms=None))
+    claim.configure(slot_of(kernel), PLAN)
+    assert [write.leaf for write in log.to_damon if write.token is None] == []
 
 
 def test_a_value_that_the_kernel_refuses_is_told_with_its_file(kernel: FakeKernel, claim_on: ClaimOn) -> None:

@@ -13,7 +13,7 @@ from damon_exporter.kernel.damon_sysfs import DamonTree
 from damon_exporter.kernel.errors import Busy, Denied, Gone, Unsupported
 from damon_exporter.kernel.modules import MODULES
 from damon_exporter.kernel.ownership import MAGIC, VERSION, Holder, Token, TreeLock, contents, slot_token, survey
-from damon_exporter.kernel.plan import skeleton
+from damon_exporter.kernel.plan import NR_SCHEMES, SPARE_TOKEN_FILE, skeleton
 from damon_exporter.testing.fake_kernel import FakeKernel
 
 tokens = st.builds(Token, st.frozensets(st.sampled_from(MODULES)), st.integers(0, 2**32 - 1))
@@ -41,7 +41,7 @@ def tree(kernel: FakeKernel) -> DamonTree:
 
 
 def mark(tree: DamonTree, index: int, token: Token) -> None:
-    tree.slot(index).write(skeleton(1, token.encode()))
+    tree.slot(index).write(skeleton(token.encode()))
 
 
 def physical(kernel: FakeKernel, index: int) -> None:
@@ -83,6 +83,13 @@ def test_the_kernel_keeps_a_token_for_us(kernel: FakeKernel, tree: DamonTree) ->
     kernel.write("nr_kdamonds", 1)
     mark(tree, 0, token)
     assert slot_token(tree.slot(0)) == token
+
+
+def test_a_token_is_found_while_schemes_are_made_anew(kernel: FakeKernel, tree: DamonTree) -> None:
+    kernel.write("nr_kdamonds", 1)
+    mark(tree, 0, Token())
+    tree.slot(0).write([(SPARE_TOKEN_FILE, str(Token(frozenset({"damon_reclaim"}), 7).encode())), (NR_SCHEMES, "3")])
+    assert slot_token(tree.slot(0)) == Token(frozenset({"damon_reclaim"}), 7)
 
 
 def test_a_token_changes_nothing_of_what_the_kernel_does(kernel: FakeKernel, tree: DamonTree) -> None:

@@ -1,7 +1,7 @@
 """Notes every write of the exporter to a kernel below some folder, whichever of its processes does it.
 
-A line is the path below the folder, a tab, and the token that the slot of that path carries at that moment (nothing
-where there is no slot). The note is made right before the file is opened, and who has made ``KILL_AFTER`` notes is
+A line is the path below the folder, a tab, and what the files of that path's slot that may hold a token read at that
+moment. The note is made right before the file is opened, and who has made ``KILL_AFTER`` notes is
 killed instead of making the next: the exporter, and its helper if that is about to write.
 """
 
@@ -14,7 +14,7 @@ from typing import Any
 LOG, ROOT, KILL_AFTER = "WRITE_LOG", "WRITE_LOG_ROOT", "WRITE_LOG_KILL_AFTER"
 WRITING = os.O_WRONLY | os.O_RDWR
 KDAMONDS = "sys/kernel/mm/damon/admin/kdamonds/"
-TOKEN_FILE = "contexts/0/schemes/0/quotas/reset_interval_ms"
+TOKEN_FILES = ("schemes/0/quotas/reset_interval_ms", "monitoring_attrs/intervals/update_us")
 COMMAND_PROCESS = "command_process.py"
 
 
@@ -50,7 +50,5 @@ def _token(path: str) -> str:
     slot = path.removeprefix(KDAMONDS).partition("/")[0]
     if not path.startswith(KDAMONDS) or not slot.isdigit():
         return ""
-    try:
-        return Path(os.environ[ROOT], KDAMONDS, slot, TOKEN_FILE).read_text().strip()
-    except OSError:
-        return "none"
+    context = Path(os.environ[ROOT], KDAMONDS, slot, "contexts/0")
+    return " ".join(file.read_text().strip() for name in TOKEN_FILES if (file := context / name).exists())

@@ -63,7 +63,7 @@ def workload(guest: Guest, name: str, *options: str) -> Iterator[GuestProcess]:
         yield process
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def hot_and_cold(guest: Guest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, object]]:
     """Twenty seconds of a process with 64 MiB hot and 128 MiB idle, scraped and, beside it, recorded."""
     damon_stat_off(guest)

@@ -6,7 +6,6 @@ from typing import Protocol
 
 from damon_exporter.config import Monitor, Processes
 from damon_exporter.kernel import procfs
-from damon_exporter.kernel.errors import KernelError
 from damon_exporter.planning import NothingToWatch, WatchedProcess, describe_selectors, matching_processes
 
 COMMAND_GRACE_SECONDS = 5.0
@@ -78,12 +77,7 @@ class MatchingProcesses:
         """Say that nothing matches."""
         if not procfs.is_initial_pid_namespace(self._path):
             return FOREIGN_PIDS
-        try:
-            return (
-                None if self._look(now) else f"no process matches {describe_selectors(self._chosen)}: waiting for one"
-            )
-        except KernelError as error:
-            return str(error)
+        return None if self._look(now) else f"no process matches {describe_selectors(self._chosen)}: waiting for one"
 
     def find(self, now: float) -> tuple[WatchedProcess, ...]:
         """Return those that match and have not ended since they were looked for."""
@@ -99,10 +93,7 @@ class MatchingProcesses:
         return any(self._lives(watched) for watched in self._watched)
 
     def changed(self, now: float) -> bool:
-        """Do other processes match by now? As long as none does, those that were found are kept.
-
-        Raises `KernelError` if that cannot be told.
-        """
+        """Do other processes match by now? As long as none does, those that were found are kept."""
         found = self._look(now)
         return bool(found) and set(found) != set(self._watched)
 

@@ -38,7 +38,7 @@ system-packages:
 
 # A fresh Debian has no venv module until python3-venv is installed.
 $(BIN)/python:
-	$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || tools/system-packages.sh
+	$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || tools/system-packages.sh python3-venv
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.runtime: pyproject.toml | $(BIN)/python

@@ -211,7 +211,9 @@ def record(
     logs.set_up(log_level, log_format)
     seconds = _seconds(duration) if duration else None
     config, name = _what_to_record(load(config_file), pid, monitor, command)
-    take = recorder.Take(config, name, seconds, Origin(command=shlex.join(sys.argv), workload=workload))
+    take = recorder.Take(
+        config, name, seconds, Origin(command=shlex.join(["damon-exporter", *sys.argv[1:]]), workload=workload)
+    )
     stop = StopSignal()
     count = recorder.record(take, _paths(**roots), output, stop.wait, stop.fail, _progress)
     click.echo(f"\r{count} snapshots in {output}", err=True)

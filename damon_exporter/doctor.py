@@ -39,7 +39,7 @@ def examine(config: Config, paths: KernelPaths) -> Iterator[Finding]:
         yield Finding(feature.present, feature.name, feature.detail if feature.present else _with_cure(feature))
     tree = DamonTree(paths.damon_admin)
     try:
-        seen = survey(tree)
+        seen = survey(tree, len(config.monitors))
         yield from _who_runs(paths, tree, seen)
     except (Busy, Gone) as passing:
         yield Finding(False, "control tree", f"another tool is changing it just now, so look again later: {passing}")

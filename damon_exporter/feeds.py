@@ -1,5 +1,6 @@
 """Where the sampler's reports come from on this host: the trace ring, or sysfs where there is none."""
 
+import contextlib
 import logging
 import time
 from collections import Counter
@@ -26,6 +27,7 @@ INSTANCE = "damon_exporter"
 """The name of our trace instance."""
 
 RETRY_SECONDS = 5.0
+ENOUGH_SECONDS = 4.0
 LEAST_EVENTS_PER_SECOND = 10_000
 """1000 regions every 100 ms: what DAMON_STAT, and any other kdamond with default settings, can print at most."""
 
@@ -92,9 +94,13 @@ class TraceFeed:
         """Return whole aggregations and announcements of tuned intervals."""
         if self._problem:
             if now >= self._next_try:
-                self._open()
+                self._try_again()
             return []
-        batch = self._ring.read()
+        try:
+            batch = self._ring.read()
+        except KernelError as error:
+            self._fail(error)
+            return []
         reports = self._framer.feed(batch)
         self.incomplete = self._framer.incomplete
         self.errors["trace_page"] += len(batch.errors)
@@ -108,6 +114,22 @@ class TraceFeed:
         """Remove the trace instance."""
         self._ring.close()
 
+    def _fail(self, error: KernelError) -> None:
+        """Close what cannot be read, to open it anew after a while."""
+        self.errors["trace_ring"] += 1
+        log.error("%s", error)
+        self._framer = Framer()
+        with contextlib.suppress(KernelError):
+            self._ring.close()
+        self._problem = str(error)
+        self._next_try = time.monotonic() + RETRY_SECONDS
+
+    def _try_again(self) -> None:
+        try:
+            self._open()
+        except KernelError as error:
+            self._fail(error)
+
     def _open(self) -> None:
         """Open the ring; only `Busy` is worth another try, everything else is raised."""
         try:
@@ -119,6 +141,11 @@ class TraceFeed:
             self._next_try = time.monotonic() + RETRY_SECONDS
         else:
             self._problem = ""
+            if self._ring.buffer_seconds < ENOUGH_SECONDS:
+                log.warning(
+                    "the trace buffer holds %.1f s of events at the highest rate: there is a bound on its memory",
+                    self._ring.buffer_seconds,
+                )
 
 
 class SysfsFeed:
@@ -203,5 +230,8 @@ def events_per_second(config: Config) -> float:
     for monitor in config.monitors:
         intervals = monitor.intervals
         fixed = intervals.fallback if isinstance(intervals, AutotunedIntervals) else intervals
-        total += monitor.regions.max * 1e6 / fixed.aggregation_us
+        shortest_us = fixed.aggregation_us
+        if isinstance(intervals, AutotunedIntervals):
+            shortest_us = min(shortest_us, intervals.min_sample_us * fixed.aggregation_us // fixed.sample_us)
+        total += monitor.regions.max * 1e6 / shortest_us
     return max(total, LEAST_EVENTS_PER_SECOND)

@@ -9,12 +9,12 @@ class Failed(Exception):
 
 
 class StopSignal:
-    """Set by SIGTERM, by SIGINT, or by a thread that has failed."""
+    """Set by SIGTERM, SIGINT or SIGHUP (a terminal that closes), or by a thread that has failed."""
 
     def __init__(self) -> None:
         self._event = threading.Event()
         self._failed = False
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, lambda *_: self._event.set())
 
     def fail(self) -> None:

@@ -110,7 +110,7 @@ class Supervisor:
 
     def _control(self, now: float) -> Mapping[str, str]:
         """Keep, take or wait for the tree; return what is in the way."""
-        seen = survey(self._tree)
+        seen = survey(self._tree, len(self._keepers))
         self._tenure.check(seen, now)
         blocked: Mapping[str, str] = {}
         if not self._tenure.held:

@@ -41,7 +41,7 @@ class Tenure:
         self.held = False
         self._free_since: float | None = None
         self._tokens_gone_since: float | None = None
-        self._contents = 0
+        self._contents: tuple[Holder, int] = (Holder.NOBODY, 0)
         self._absence = BackOff(max(kernel.settle, SHORTEST_ABSENCE), LONGEST_BACK_OFF)
         self._not_before = 0.0
         self.slot_features: Mapping[str, bool] = {}
@@ -72,7 +72,8 @@ class Tenure:
         if self._claim and seen.holder is Holder.US:
             self._inherit(self._claim, seen, now)
         elif self._claim and seen.holder is Holder.UNFINISHED:
-            if self._settled(seen, now):
+            if now >= self._not_before and self._settled(seen, now):
+                log.info("removing empty slots that a killed exporter has left")
                 self._tree.resize(0)
         elif blocked or self._claim is None:
             self._free_since = None
@@ -140,7 +141,11 @@ class Tenure:
         """Make slots, if any monitor would have something to watch."""
         missing = [(keeper, keeper.missing(now)) for keeper in self._keepers]
         if any(reason is None for _, reason in missing):
-            claim.make_slots(len(self._keepers))
+            try:
+                claim.make_slots(len(self._keepers))
+            except KernelError as problem:
+                self._let_wait(str(problem))
+                raise
             self._probe_slot()
             self.held = True
         for keeper, reason in missing:
@@ -149,7 +154,7 @@ class Tenure:
 
     def _settled(self, seen: Survey, now: float) -> bool:
         """Has the tree been free, and as it is now, for as long as is asked for?"""
-        found = contents(self._tree) if seen.holder is Holder.SOMEBODY_IDLE else 0
+        found = (seen.holder, 0 if seen.holder is Holder.NOBODY else contents(self._tree))
         if self._free_since is None or found != self._contents:
             self._free_since, self._contents = now, found
         return now - self._free_since >= self._kernel.settle

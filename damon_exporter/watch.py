@@ -15,6 +15,9 @@ from damon_exporter.state import MonitorState
 PATIENCE = 3
 """How many aggregation intervals, or publications, a kdamond may be silent before something is wrong."""
 
+SAMPLED_PATIENCE_SECONDS = 60.0
+"""The sysfs source rests in proportion to what reading costs: seconds, where there are many regions."""
+
 LONGEST_AGGREGATION = 200.0
 """What an unknown aggregation interval is taken for (s): DAMON_STAT tunes its own up to this."""
 
@@ -91,6 +94,8 @@ class Watch:
         intervals = self._latest_intervals()
         aggregation = intervals.aggregation_us / 1e6 if intervals else LONGEST_AGGREGATION
         patience = PATIENCE * max(aggregation, self._publish)
+        if self._source == "sysfs":
+            patience = max(patience, SAMPLED_PATIENCE_SECONDS)
         return self._kdamond.reporting and now - self._silent_since > patience
 
     def state(self, now: float, wall_clock_offset: float) -> MonitorState:

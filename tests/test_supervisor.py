@@ -362,17 +362,32 @@ def test_what_is_kept_runs_on_after_exit(kernel: FakeKernel) -> None:
     assert kernel.read("0/state") == "on"
 
 
-@pytest.mark.parametrize("slots", [1, 2, 16])
-def test_slots_without_any_mark_are_taken_back_when_nobody_has_used_them_for_settle(
-    kernel: FakeKernel, slots: int
-) -> None:
-    kernel.write("nr_kdamonds", slots)
+def test_as_many_empty_slots_as_we_make_are_taken_back_when_nobody_has_used_them_for_settle(kernel: FakeKernel) -> None:
+    kernel.write("nr_kdamonds", 1)
     with Driven(kernel.paths, SETTLING) as driven:
         driven.look()
         driven.look(29)
-        assert kernel.read("nr_kdamonds") == str(slots)
+        assert kernel.read("nr_kdamonds") == "1"
         driven.look(1)
         assert kernel.read("nr_kdamonds") == "0"
+
+
+@pytest.mark.parametrize("slots", [2, 16])
+def test_another_number_of_empty_slots_is_somebody_elses(kernel: FakeKernel, slots: int) -> None:
+    kernel.write("nr_kdamonds", slots)
+    with Driven(kernel.paths, SETTLING) as driven:
+        for _ in range(4):
+            driven.look(29)
+        assert kernel.read("nr_kdamonds") == str(slots)
+
+
+def test_a_slot_that_somebody_makes_while_we_wait_gets_the_whole_of_settle(kernel: FakeKernel) -> None:
+    with Driven(kernel.paths, SETTLING) as driven:
+        driven.look()
+        kernel.write("nr_kdamonds", 1)
+        driven.look(29)
+        driven.look(1)
+        assert kernel.read("nr_kdamonds") == "1"
 
 
 def test_slots_without_any_mark_are_taken_back_even_if_a_module_is_in_the_way(fake_kernel: Start) -> None:

@@ -1,11 +1,14 @@
 #!/bin/sh
-# Installs what the tests need from Debian and pip cannot give. Says nothing and is quick when all is there.
+# Installs what the tests need from Debian and pip cannot give, or only the packages named as arguments. Says nothing and
+# is quick when all is there.
 set -eu
 
+wanted="$*"
 missing=""
 need() { # PACKAGE COMMAND...: the package is missing unless the command succeeds
     package=$1
     shift
+    case " ${wanted:-$package} " in *" $package "*) ;; *) return 0 ;; esac
     "$@" >/dev/null 2>&1 || missing="$missing $package"
 }
 

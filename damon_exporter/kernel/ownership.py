@@ -69,7 +69,7 @@ class Holder(enum.Enum):
 
     NOBODY = "no slots"
     US = "slots with our token"
-    UNFINISHED = "slots all off and all default: an exporter was killed while it made them"
+    UNFINISHED = "as many slots as we make, all off and all default: an exporter was killed while it made them"
     SOMEBODY_IDLE = "slots without our token, all off"
     SOMEBODY = "a kdamond without our token runs"
     UNREADABLE = "cannot be read"
@@ -89,24 +89,28 @@ class Survey:
         return frozenset().union(*(token.modules for token in self.tokens.values()))
 
 
-def survey(tree: DamonTree) -> Survey:
-    """Look at every slot, without writing anything; raises `Busy` or `Gone` while somebody changes it."""
+def survey(tree: DamonTree, slots_made: int | None = None) -> Survey:
+    """Look at every slot, without writing anything; raises `Busy` or `Gone` while somebody changes it.
+
+    ``slots_made`` is how many we would make: only so many empty slots can be what a killed exporter left.
+    """
     try:
         slots = list(tree.slots())
         tokens = {slot.index: token for slot in slots if (token := slot_token(slot))}
-        return Survey(_holder(slots, tokens), tokens)
+        return Survey(_holder(slots, tokens, slots_made or len(slots)), tokens)
     except (Denied, Unsupported) as problem:
         return Survey(Holder.UNREADABLE, problem=problem)
 
 
-def _holder(slots: list[Slot], tokens: Mapping[int, Token]) -> Holder:
+def _holder(slots: list[Slot], tokens: Mapping[int, Token], slots_made: int) -> Holder:
     if not slots:
         return Holder.NOBODY
     if any(slot.running() for slot in slots if slot.index not in tokens):
         return Holder.SOMEBODY
     if tokens:
         return Holder.US
-    return Holder.UNFINISHED if all(is_default(slot) for slot in slots) else Holder.SOMEBODY_IDLE
+    unfinished = len(slots) == slots_made and all(is_default(slot) for slot in slots)
+    return Holder.UNFINISHED if unfinished else Holder.SOMEBODY_IDLE
 
 
 def slot_token(slot: Slot) -> Token | None:

@@ -104,8 +104,8 @@ class TraceFeed:
         reports = self._framer.feed(batch)
         self.incomplete = self._framer.incomplete
         self.errors["trace_page"] += len(batch.errors)
-        for error in batch.errors:
-            log.error("%s", error)
+        for torn in batch.errors:
+            log.error("%s", torn)
         events = len(batch.aggregated) + len(batch.intervals_tuned)
         self.trace = TraceState(self.trace.events + events, self.trace.lost + batch.lost, self._ring.buffer_bytes)
         return list(reports)

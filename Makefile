@@ -14,7 +14,7 @@ demo: $(VENV)/.runtime
 
 # Two workers, one for each real kernel.
 test: system-packages $(VENV)/.dev check
-	$(BIN)/pytest -n 2 --dist loadgroup --durations=15
+	$(BIN)/pytest -n 2 --dist loadgroup --durations=15 -rR
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

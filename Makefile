@@ -7,14 +7,18 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 LISTEN ?= :10555
 
-.PHONY: demo demo-recording test check system-packages docs format clean
+.PHONY: demo demo-recording test scenarios check system-packages docs format clean
 
 demo: $(VENV)/.runtime
 	$(BIN)/damon-exporter demo --web.listen-address $(LISTEN)
 
 # Two workers, one for each real kernel.
 test: system-packages $(VENV)/.dev check
-	$(BIN)/pytest -n 2 --dist loadgroup --durations=15 -rR
+	$(BIN)/pytest -n 2 --dist loadgroup --durations=15 -rR -m "not unsteady"
+
+# Workloads of known truth on real kernels, one at a time: their numbers need a quiet machine.
+scenarios: system-packages $(VENV)/.dev
+	$(BIN)/pytest -m unsteady --durations=15 -rR
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -40,6 +40,7 @@ def free(guest: Guest) -> Guest:
     return guest
 
 
+@pytest.mark.unsteady
 def test_tracepoint_and_sysfs_show_the_same_working_set_of_the_same_kdamond(free: Guest) -> None:
     with (
         workload(free, "hotcold"),

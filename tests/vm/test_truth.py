@@ -94,11 +94,13 @@ def _median(scrapes: list, name: str, **labels: str) -> float:
     return statistics.median(scrape.value(name, **labels) for scrape in scrapes)
 
 
+@pytest.mark.unsteady
 def test_the_working_set_of_a_process_is_what_it_touches(hot_and_cold: dict) -> None:
     working_set = _median(hot_and_cold["scrapes"], "damon_working_set_bytes", monitor="process", target="hotcold")
     assert 61 * MIB <= working_set <= 68 * MIB
 
 
+@pytest.mark.unsteady
 def test_physical_memory_shows_the_same_hot_bytes(hot_and_cold: dict) -> None:
     with_it = _median(hot_and_cold["scrapes"], "damon_working_set_bytes", monitor="node", target="physical")
     without = _median(hot_and_cold["before"], "damon_working_set_bytes", monitor="node", target="physical")
@@ -106,6 +108,7 @@ def test_physical_memory_shows_the_same_hot_bytes(hot_and_cold: dict) -> None:
     assert with_it - without <= 96 * MIB  # its pages do not lie together, and regions have borders beside them
 
 
+@pytest.mark.unsteady
 def test_the_pages_of_the_hot_buffer_are_hot_in_physical_memory_too(hot_and_cold: dict) -> None:
     recording = read_recording(hot_and_cold["recording"])
     node = next(number for number, monitor in recording.monitors.items() if monitor.operations == "paddr")
@@ -117,6 +120,7 @@ def test_the_pages_of_the_hot_buffer_are_hot_in_physical_memory_too(hot_and_cold
     assert np.mean(inside & (regions.nr_accesses[found] > 0)) >= 0.9
 
 
+@pytest.mark.unsteady
 def test_bands_sum_to_the_monitored_bytes_exactly(hot_and_cold: dict) -> None:
     for scrape in hot_and_cold["scrapes"]:
         for monitor, target in (("process", "hotcold"), ("node", "physical")):
@@ -125,6 +129,7 @@ def test_bands_sum_to_the_monitored_bytes_exactly(hot_and_cold: dict) -> None:
             assert sum(bands.values()) == scrape.value("damon_monitored_bytes", monitor=monitor, target=target)
 
 
+@pytest.mark.unsteady
 def test_the_idle_buffer_is_idle_and_the_hot_one_is_not(hot_and_cold: dict) -> None:
     recording = read_recording(hot_and_cold["recording"])
     ages = _last_ages(recording)
@@ -132,6 +137,7 @@ def test_the_idle_buffer_is_idle_and_the_hot_one_is_not(hot_and_cold: dict) -> N
     assert _share_older_than(ages, 5.0, **hot_and_cold["areas"]["hot"]) <= 0.1
 
 
+@pytest.mark.unsteady
 def test_the_zigzag_percentiles_show_one_area(guest: Guest) -> None:
     damon_stat_off(guest)
     with workload(guest, "zigzag", "--dwell", "10"), exporter(guest, ONE_PROCESS.format(comm="zigzag")) as watching:
@@ -143,6 +149,7 @@ def test_the_zigzag_percentiles_show_one_area(guest: Guest) -> None:
         assert shown / MIB == pytest.approx(95.4, rel=0.06)
 
 
+@pytest.mark.unsteady
 def test_the_hot_step_of_the_stairs_moves_through_the_heatmap(guest: Guest) -> None:
     damon_stat_off(guest)
     stairs = ("--areas", "5", "--area", "20MiB", "--dwell", "4")
@@ -194,6 +201,7 @@ def _overlap(starts: np.ndarray, ends: np.ndarray, start: int, end: int) -> np.n
     return np.maximum(high - low, 0)
 
 
+@pytest.mark.unsteady
 def test_a_recording_ends_in_a_file_that_can_be_read(hot_and_cold: dict) -> None:
     assert isinstance(hot_and_cold["recording"], Path)
     recording = read_recording(hot_and_cold["recording"])

@@ -27,9 +27,9 @@ FAILED, MISUSED = 1, 2
 
 
 def _folder(name: str, default: str, what: str) -> Callable[[Command], Command]:
-    return click.option(
-        f"--path.{name}", f"path_{name}", type=click.Path(path_type=Path), default=default, show_default=True, help=what
-    )
+    """A root of the kernel's; what of it is missing or forbidden is told where it is needed."""
+    kind = click.Path(path_type=Path, readable=False)
+    return click.option(f"--path.{name}", f"path_{name}", type=kind, default=default, show_default=True, help=what)
 
 
 def _options(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:

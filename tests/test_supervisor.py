@@ -273,6 +273,14 @@ def test_a_module_that_somebody_starts_while_nothing_of_ours_runs_is_told(kernel
         assert "busy" in driven.waiting["db"]
 
 
+@pytest.mark.parametrize("sysfs_source", [False, True])
+def test_silence_of_damon_stat_is_a_fault_only_where_it_can_be_heard(fake_kernel: Start, sysfs_source: bool) -> None:
+    kernel = fake_kernel(kernel="7.3", enabled=["damon_stat"])
+    with Driven(kernel.paths, sysfs_source=sysfs_source) as driven:
+        (module,) = driven.look().watched
+        assert module.reporting is not sysfs_source
+
+
 # An earlier run
 
 

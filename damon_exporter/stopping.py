@@ -1,7 +1,8 @@
 """What ends the process: a signal, or a thread that has failed."""
 
+import os
+import select
 import signal
-import threading
 
 
 class Failed(Exception):
@@ -9,22 +10,33 @@ class Failed(Exception):
 
 
 class StopSignal:
-    """Set by SIGTERM, SIGINT or SIGHUP (a terminal that closes), or by a thread that has failed."""
+    """Set by SIGTERM, SIGINT or SIGHUP (a terminal that closes), or by a thread that has failed.
+
+    A signal that is ignored already, as `nohup` does with SIGHUP, stays ignored.
+
+    The interpreter writes a signal's number into a pipe at once, whatever its threads are doing. An event set by a
+    handler in Python could be missed: the handler runs only when the main thread does, and that may just be going to
+    sleep.
+    """
 
     def __init__(self) -> None:
-        self._event = threading.Event()
         self._failed = False
+        self._wake, wakened_by = os.pipe()
+        os.set_blocking(wakened_by, False)
+        self._wakened_by = wakened_by
+        signal.set_wakeup_fd(wakened_by, warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, lambda *_: self._event.set())
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, lambda *_: None)
 
     def fail(self) -> None:
         """End the process: something must not go on as if nothing had happened."""
         self._failed = True
-        self._event.set()
+        os.write(self._wakened_by, b"\0")
 
     def wait(self, seconds: float | None = None) -> bool:
         """Wait for the signal, at most ``seconds``; True if it came. Raises `Failed` if a thread has failed."""
-        set_ = self._event.wait(seconds)
+        came = bool(select.select([self._wake], [], [], seconds)[0])  # nobody reads it: it stays set
         if self._failed:
             raise Failed("a thread has ended unexpectedly: the log says why")
-        return set_
+        return came

@@ -64,3 +64,15 @@ def fake_kernel(kernel_pool: KernelPool) -> Iterator[Callable[..., FakeKernel]]:
     """A factory of fake kernels as they are after boot: ``fake_kernel(kernel="6.12", cpus=4)``."""
     yield kernel_pool.take
     kernel_pool.take_back()
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Callable[[str], str]:
+    """Makes a configuration file and returns the flag that names it."""
+
+    def write(text: str) -> str:
+        file = tmp_path / "config.yaml"
+        file.write_text(text)
+        return f"--config.file={file}"
+
+    return write

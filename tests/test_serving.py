@@ -1,0 +1,272 @@
+"""A whole exporter against a fake kernel: what it serves, how it ends, and what it makes of a bad environment."""
+
+import ctypes
+import errno
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from driving import everything, run_somebodys
+from running import NODE, QUICK, ConfigFlag, Running, path_flags
+
+from damon_exporter.kernel.paths import KernelPaths
+from damon_exporter.stopping import Failed, StopSignal
+from damon_exporter.testing.fake_kernel import FakeKernel
+from damon_exporter.testing.fake_kernel.fuse_mount import unmount
+
+Start = Callable[..., FakeKernel]
+
+
+MS_RDONLY, MS_REMOUNT, MS_BIND = 1, 32, 4096
+NOBODY = 65534
+AS_NOBODY = f"""
+import os
+from damon_exporter import cli, doctor, serving
+"loads what may lie where nobody may look".encode("idna")
+os.setresgid({NOBODY}, {NOBODY}, {NOBODY})
+os.setresuid({NOBODY}, {NOBODY}, {NOBODY})
+cli.main()
+"""
+
+
+@pytest.fixture
+def kernel(fake_kernel: Start) -> FakeKernel:
+    kernel: FakeKernel = fake_kernel(kernel="7.3")
+    return kernel
+
+
+@contextmanager
+def read_only(kernel: FakeKernel, mountpoint: Path) -> Iterator[KernelPaths]:
+    """The same kernel behind a read-only mount, as container runtimes give it."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    mountpoint.mkdir()
+    source, target = os.fsencode(kernel.root), os.fsencode(mountpoint)
+    try:
+        assert libc.mount(source, target, None, MS_BIND, None) == 0
+        assert libc.mount(source, target, None, MS_REMOUNT | MS_BIND | MS_RDONLY, None) == 0
+        sysfs = mountpoint / "sys"
+        yield KernelPaths(sysfs, mountpoint / "proc", sysfs / "kernel/tracing")
+    finally:
+        unmount(mountpoint)
+
+
+# Ends
+
+
+def test_sigterm_ends_with_0_and_leaves_everything_as_it_was(kernel: FakeKernel, config: ConfigFlag) -> None:
+    before = everything(kernel)
+    with Running(*path_flags(kernel.paths), config(QUICK)) as running:
+        running.wait_for(lambda: running.value("damon_working_set_bytes", monitor="node") is not None)
+        assert everything(kernel) != before
+        assert running.stop() == 0
+    assert everything(kernel) == before
+    assert "Traceback" not in running.ended_with
+
+
+def test_ctrl_c_ends_with_0_and_leaves_everything_as_it_was(kernel: FakeKernel, config: ConfigFlag) -> None:
+    before = everything(kernel)
+    with Running(*path_flags(kernel.paths), config(QUICK)) as running:
+        running.wait_for(lambda: running.value("damon_monitor_up", monitor="node"))
+        assert running.stop(signal.SIGINT) == 0
+    assert everything(kernel) == before
+
+
+def test_after_sigkill_the_kdamond_is_adopted(kernel: FakeKernel, config: ConfigFlag) -> None:
+    with Running(*path_flags(kernel.paths), config(QUICK)) as first:
+        first.wait_for(lambda: first.value("damon_snapshots_total", monitor="node"))
+        pid = kernel.read("0/pid")
+        first.stop(signal.SIGKILL)
+    with Running(*path_flags(kernel.paths), config(QUICK)) as second:
+        second.wait_for(lambda: second.value("damon_snapshots_total", monitor="node"))
+        assert kernel.read("0/pid") == pid
+        assert second.stop() == 0
+    assert (kernel.read("nr_kdamonds"), list((kernel.tracefs / "instances").iterdir())) == ("0", [])
+
+
+def test_a_kernel_without_damon_is_served_and_said_so(tmp_path: Path) -> None:
+    with Running(*path_flags(KernelPaths(tmp_path, tmp_path, tmp_path))) as running:
+        running.wait_for(lambda: running.value("damon_control_blocked", reason="unsupported") == 1)
+        status, ready = running.fetch("/-/ready")
+        assert status == 200
+        assert "nothing to watch now" in ready
+        assert "boot a kernel with CONFIG_DAMON_SYSFS" in running.fetch("/")[1]
+        assert running.stop() == 0
+    assert "Traceback" not in running.ended_with
+
+
+def test_without_tracefs_regions_are_sampled_and_it_is_said_so(
+    kernel: FakeKernel, config: ConfigFlag, tmp_path: Path
+) -> None:
+    paths = KernelPaths(kernel.sysfs, kernel.procfs, tmp_path / "tracing")
+    with Running(*path_flags(paths), config(QUICK)) as running:
+        running.wait_for(lambda: running.value("damon_working_set_bytes", monitor="node") is not None)
+        assert running.value("damon_monitor_info", monitor="node", source="sysfs") == 1
+        assert "regions are only sampled" in running.fetch("/")[1]
+        assert "no tracefs is mounted there" in running.log
+        assert running.stop() == 0
+    assert kernel.read("nr_kdamonds") == "0"
+
+
+def test_unready_only_while_a_kdamond_of_ours_is_silent(kernel: FakeKernel, config: ConfigFlag) -> None:
+    with Running(*path_flags(kernel.paths), config(QUICK)) as running:
+        running.wait_for(lambda: running.value("damon_snapshots_total", monitor="node"))
+        assert running.fetch("/-/ready")[0] == 200
+        enable = kernel.tracefs / "instances/damon_exporter/events/damon/damon_aggregated/enable"
+        enable.write_text("0")
+        running.wait_for(lambda: running.fetch("/-/ready")[0] == 503)
+        assert "its kdamond has reported nothing for" in running.fetch("/-/ready")[1]
+        assert running.fetch("/-/healthy")[0] == 200
+        enable.write_text("1")
+        running.wait_for(lambda: running.fetch("/-/ready")[0] == 200)
+
+
+def test_a_bad_plan_for_one_of_three_leaves_two_running_and_says_why(kernel: FakeKernel, config: ConfigFlag) -> None:
+    kernel.fail("*/kdamonds/1/contexts/0/targets/nr_targets", "write", errno.ENOMEM)
+    three = QUICK.replace("[{name: node", "[{name: a, operations: paddr}, {name: b, operations: paddr}, {name: node")
+    with Running(*path_flags(kernel.paths), config(three)) as running:
+        running.wait_for(lambda: running.value("damon_snapshots_total", monitor="node"))
+        up = {name: running.value("damon_monitor_up", monitor=name) for name in ("a", "b", "node")}
+        assert up == {"a": 1, "b": 0, "node": 1}
+        assert "the kernel could not build it" in running.fetch("/")[1]
+        assert "monitor b does not run: cannot write" in running.log
+        assert running.fetch("/-/ready")[0] == 200
+
+
+def test_nothing_to_watch_is_served_and_found_later(kernel: FakeKernel, config: ConfigFlag) -> None:
+    waiting = QUICK.replace(
+        NODE, "monitors: [{name: db, operations: vaddr, processes: {match: [{comm: postgres}], refresh: 100ms}}]"
+    )
+    with Running(*path_flags(kernel.paths), config(waiting)) as running:
+        running.wait_for(lambda: "no process matches comm" in running.fetch("/-/ready")[1])
+        assert running.fetch("/-/ready")[0] == 200
+        kernel.add_process(42, "postgres")
+        running.wait_for(lambda: running.value("damon_snapshots_total", monitor="db"))
+
+
+def test_a_second_exporter_observes_says_why_and_changes_nothing(kernel: FakeKernel, config: ConfigFlag) -> None:
+    with Running(*path_flags(kernel.paths), config(QUICK)) as first:
+        first.wait_for(lambda: first.value("damon_monitor_up", monitor="node"))
+        with Running(*path_flags(kernel.paths), config(QUICK)) as second:
+            second.wait_for(lambda: second.value("damon_control_blocked", reason="foreign_kdamond") == 1)
+            assert "another damon-exporter holds the lock" in second.fetch("/")[1]
+            assert second.stop() == 0
+        assert first.value("damon_monitor_up", monitor="node") == 1
+        assert kernel.read("0/state") == "on"
+
+
+# Bad environments
+
+
+def test_a_read_only_sys_is_observed_as_far_as_it_goes_and_said_so(
+    kernel: FakeKernel, config: ConfigFlag, tmp_path: Path
+) -> None:
+    run_somebodys(kernel)
+    before = everything(kernel)
+    with read_only(kernel, tmp_path / "mnt") as paths, Running(*path_flags(paths), config(QUICK)) as running:
+        running.wait_for(lambda: running.value("damon_control_blocked", reason="permission") == 1)
+        assert running.value("damon_monitor_info", monitor="sysfs0", owner="foreign") == 1
+        page = running.fetch("/")[1]
+        assert "mounted read-write" in page
+        assert running.fetch("/-/ready")[0] == 200
+        assert running.stop() == 0
+    assert "Traceback" not in running.ended_with
+    assert everything(kernel) == before
+
+
+def test_a_user_who_may_not_look_is_told_so(kernel: FakeKernel) -> None:
+    command = (sys.executable, "-c", AS_NOBODY)
+    relative = path_flags(KernelPaths(Path("sys"), Path("proc"), Path("sys/kernel/tracing")))
+    with Running(*relative, command=command, cwd=kernel.root) as running:
+        running.wait_for(lambda: running.value("damon_control_blocked", reason="permission") == 1)
+        assert "run as uid 0 (no capability is needed)" in running.fetch("/")[1]
+        assert running.fetch("/-/ready")[0] == 200
+        assert running.stop() == 0
+    assert "Traceback" not in running.ended_with
+
+
+def test_writing_that_is_denied_whatever_the_modes_say_leaves_observing_on(
+    kernel: FakeKernel, config: ConfigFlag
+) -> None:
+    """As AppArmor and SELinux do."""
+    kernel.fail("*/nr_kdamonds", "write", errno.EACCES)
+    with Running(*path_flags(kernel.paths), config(QUICK)) as running:
+        running.wait_for(lambda: running.value("damon_control_blocked", reason="permission") == 1)
+        kernel.clear_faults()
+        running.wait_for(lambda: running.value("damon_control_blocked", reason="permission") == 0)
+        running.wait_for(lambda: running.value("damon_monitor_up", monitor="node"))
+
+
+# A command that is not answered
+
+
+def test_a_stuck_command_is_told_while_everything_else_goes_on_and_ends(kernel: FakeKernel, config: ConfigFlag) -> None:
+    kernel.delay("*/kdamonds/1/state", "write", 600, count=1)
+    two = QUICK.replace("[{name: node", "[{name: node, operations: paddr}, {name: slow")
+    with Running(*path_flags(kernel.paths), config(two)) as running:
+        running.wait_for(lambda: running.value("damon_control_blocked", reason="stuck") == 1, seconds=40)
+        before = running.value("damon_snapshots_total", monitor="node")
+        assert before
+        running.wait_for(lambda: running.value("damon_snapshots_total", monitor="node") > before)
+        assert "has not been answered" in running.fetch("/")[1]
+        assert running.stop() == 0
+    assert "Traceback" not in running.ended_with
+
+
+def test_the_port_is_free_after_sigkill_although_a_command_sleeps_unkillably(
+    kernel: FakeKernel, config: ConfigFlag
+) -> None:
+    kernel.delay("*/kdamonds/0/state", "write", 600, count=1)
+    with Running(*path_flags(kernel.paths), config(QUICK)) as running:
+        running.wait_for(lambda: kernel.read("nr_kdamonds") == "1")
+        port = running.port
+        time.sleep(0.5)
+        running.stop(signal.SIGKILL)
+    socket.create_server(("127.0.0.1", port)).close()
+    with Running(*path_flags(kernel.paths), config(QUICK)) as second:
+        second.wait_for(lambda: second.value("damon_control_blocked", reason="foreign_kdamond") == 1)
+        kernel.clear_faults()
+        second.wait_for(lambda: second.value("damon_monitor_up", monitor="node"))
+        assert second.stop() == 0
+    assert kernel.read("nr_kdamonds") == "0"
+
+
+# What ends the process
+
+
+@pytest.fixture
+def handlers() -> Iterator[None]:
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    before = [signal.getsignal(number) for number in numbers]
+    yield
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("handlers")
+def test_a_signal_ends_waiting() -> None:
+    stop = StopSignal()
+    assert not stop.wait(0)
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert stop.wait(5)
+
+
+@pytest.mark.usefixtures("handlers")
+def test_a_signal_that_nohup_ignores_stays_ignored() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    stop = StopSignal()
+    os.kill(os.getpid(), signal.SIGHUP)
+    assert not stop.wait(0.1)
+
+
+@pytest.mark.usefixtures("handlers")
+def test_a_thread_that_fails_ends_waiting_with_an_error() -> None:
+    stop = StopSignal()
+    stop.fail()
+    with pytest.raises(Failed, match="the log says why"):
+        stop.wait()

@@ -5,6 +5,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from kernel_pool import KernelPool
@@ -17,15 +18,18 @@ import kernel_guard  # noqa: E402 - found only through the line above, as in the
 
 guard_log = pytest.StashKey[Path]()
 kernel_before = pytest.StashKey[kernel_guard.Snapshot]()
+kernels_booted = pytest.StashKey[list[str]]()
+"""What the reader of a report must know of the real kernels: which, and what stood in for one that is gone."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Guard this process and, by its environment, every Python that it starts."""
-    handle, name = tempfile.mkstemp(prefix="damon-guard-")
-    os.close(handle)
-    config.stash[guard_log] = Path(name)
+    if not _is_worker(config):
+        handle, os.environ[kernel_guard.LOG_VARIABLE] = tempfile.mkstemp(prefix="damon-guard-")
+        os.close(handle)
+    config.stash[guard_log] = Path(os.environ[kernel_guard.LOG_VARIABLE])  # one for all workers
+    config.stash[kernels_booted] = []
     config.stash[kernel_before] = kernel_guard.Snapshot.take()
-    os.environ[kernel_guard.LOG_VARIABLE] = name
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(GUARD), os.environ.get("PYTHONPATH"))))
     kernel_guard.install()
 
@@ -34,15 +38,31 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     """Fail the run if anything reached for the real kernel, whatever became of the exception."""
     if _violations(session.config):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    if _is_worker(session.config):
+        session.config.workeroutput["kernels_booted"] = session.config.stash[kernels_booted]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take over what a worker of xdist has to say at the end."""
+    node.config.stash[kernels_booted] += getattr(node, "workeroutput", {}).get("kernels_booted", [])
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     for violation in _violations(config):
         terminalreporter.write_line(f"REAL KERNEL TOUCHED: {violation}", red=True)
+    for line in sorted(set(config.stash[kernels_booted])):
+        terminalreporter.write_line(f"real kernel {line}", bold=True)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    config.stash[guard_log].unlink(missing_ok=True)
+    if not _is_worker(config):
+        config.stash[guard_log].unlink(missing_ok=True)
+
+
+def _is_worker(config: pytest.Config) -> bool:
+    """Is this one of the processes that xdist shares the tests out to?"""
+    return hasattr(config, "workerinput")
 
 
 def _violations(config: pytest.Config) -> list[str]:

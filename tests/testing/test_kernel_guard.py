@@ -81,7 +81,8 @@ def test_reading_the_real_kernel_is_allowed(real: Path) -> None:
     assert log == []
 
 
-def test_a_run_fails_if_one_of_its_tests_swallowed_the_exception(real: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_a_run_fails_if_one_of_its_tests_swallowed_the_exception(real: Path, tmp_path: Path, workers: str) -> None:
     tests = tmp_path / "tests"
     tests.mkdir()
     (tests / "conftest.py").write_text((GUARD.parent / "conftest.py").read_text())
@@ -94,7 +95,7 @@ def test_a_run_fails_if_one_of_its_tests_swallowed_the_exception(real: Path, tmp
         f"        open('{real}/state', 'w')\n"
     )
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tests)],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", workers, str(tests)],
         env={**os.environ, "DAMON_TEST_GUARDED_ROOTS": str(real)},
         capture_output=True,
         text=True,

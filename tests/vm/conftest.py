@@ -1,23 +1,24 @@
 """Guests for scenarios: each series is booted once, when the first test wants it, and shared by all."""
 
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
+from conftest import kernels_booted
+
 from .guest import Guest
-from .kernels import SERIES, Kernel, find_kernel
+from .kernels import SERIES, find_kernel
 
 FIRST_RUN_TIMEOUT = 300
 """Seconds for a test that may have to fetch a kernel, pack the root image and boot."""
 
-kernels_used = pytest.StashKey[dict[str, Kernel]]()
-
 
 @pytest.hookimpl(tryfirst=True)  # before xdist looks at the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: not _is_here(item))  # they wait a lot: others may use the processor meanwhile
     for item in items:
-        if item.path.is_relative_to(__file__.rpartition("/")[0]):
+        if _is_here(item):
             item.add_marker("vm")
             # Emulated guests share the host's cores with all other tests: a stall there is no fault of ours.
             item.add_marker(pytest.mark.flaky(reruns=1))
@@ -26,14 +27,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.timeout(FIRST_RUN_TIMEOUT))
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    used = config.stash.get(kernels_used, {})
-    if used:
-        terminalreporter.section("real kernels")
-    for kernel in used.values():
-        terminalreporter.write_line(f"{kernel.series}: {kernel.release}")
-        for notice in kernel.notices:
-            terminalreporter.write_line(f"WARNING {notice}", yellow=True, bold=True)
+def _is_here(item: pytest.Item) -> bool:
+    return item.path.is_relative_to(Path(__file__).parent)
 
 
 def _series(item: pytest.Item) -> str:
@@ -45,43 +40,30 @@ def _series(item: pytest.Item) -> str:
 
 
 class Guests:
-    """The guests of a test run, booted side by side as they are wanted."""
+    """The guests of a test run, booted as they are wanted."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
-        self._boots = ThreadPoolExecutor(max_workers=len(SERIES), thread_name_prefix="boot")
-        self._guests: dict[str, Future[Guest]] = {}
+        self._guests: dict[str, Guest] = {}
 
-    def start(self, series: str) -> Future[Guest]:
-        """Begin to boot a series, unless that was done."""
+    def get(self, series: str) -> Guest:
+        """The guest of a series; the first use boots it."""
         if series not in self._guests:
-            self._guests[series] = self._boots.submit(self._boot, series)
+            kernel = find_kernel(series)
+            self._config.stash[kernels_booted] += [f"{series}: {kernel.release}", *kernel.notices]
+            self._guests[series] = Guest(kernel)
         return self._guests[series]
-
-    def _boot(self, series: str) -> Guest:
-        kernel = find_kernel(series)
-        self._config.stash.setdefault(kernels_used, {})[series] = kernel
-        return Guest(kernel)
 
     def close(self) -> None:
         """End all of them."""
-        self._boots.shutdown()
-        for boot in self._guests.values():
-            if boot.exception() is None:
-                boot.result().close()
-
-
-def _series_wanted(items: list[pytest.Item]) -> set[str]:
-    calls = [item.callspec.params for item in items if hasattr(item, "callspec")]
-    return {str(parameters["guest"]) for parameters in calls if "guest" in parameters}
+        for guest in self._guests.values():
+            guest.close()
 
 
 @pytest.fixture(scope="session")
 def guests(request: pytest.FixtureRequest) -> Iterator[Guests]:
-    """All guests; the first use starts to boot every series that a selected test will want."""
+    """All guests of this worker."""
     guests = Guests(request.config)
-    for series in sorted(_series_wanted(request.session.items)):
-        guests.start(series)
     yield guests
     guests.close()
 
@@ -89,16 +71,16 @@ def guests(request: pytest.FixtureRequest) -> Iterator[Guests]:
 @pytest.fixture(scope="session", params=SERIES)
 def guest(request: pytest.FixtureRequest, guests: Guests) -> Guest:
     """The test runs on every series."""
-    return guests.start(request.param).result()
+    return guests.get(request.param)
 
 
 @pytest.fixture(scope="session")
 def guest_612(guests: Guests) -> Guest:
     """A kernel where DAMON is free after boot."""
-    return guests.start("6.12").result()
+    return guests.get("6.12")
 
 
 @pytest.fixture(scope="session")
 def guest_73(guests: Guests) -> Guest:
     """A kernel where DAMON_STAT runs from boot."""
-    return guests.start("7.3").result()
+    return guests.get("7.3")

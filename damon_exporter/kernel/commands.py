@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
+from damon_exporter.kernel import command_process
 from damon_exporter.kernel.errors import Stuck, explain
 from damon_exporter.kernel.files import BUSY_DELAYS
 
@@ -88,11 +89,14 @@ class CommandWriter:
 
 
 class _Helper:
-    """The process that writes; see `command_process`."""
+    """The process that writes; see `command_process`.
+
+    It is started by its file and with ``-P``: with ``-m``, a module that lies in the working directory would be run.
+    """
 
     def __init__(self, lock_fds: Sequence[int]) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "damon_exporter.kernel.command_process"],
+        self._process = subprocess.Popen(  # noqa: S603 - our own module
+            [sys.executable, "-P", command_process.__file__],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             bufsize=0,

@@ -203,6 +203,19 @@ def test_the_helper_holds_no_socket_and_no_file_but_its_pipes(
     assert not [file for file in open_files if file.startswith("socket:") or str(kernel.root) in file]
 
 
+def test_the_helper_runs_no_module_that_lies_in_the_working_directory(
+    kernel: FakeKernel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("json", "os", "signal", "damon_exporter"):
+        (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'executed')!r}, 'w')\n")
+    monkeypatch.chdir(tmp_path)
+    writer = CommandWriter()
+    writer.write(kernel.kdamonds / "0/refresh_ms", "7")
+    writer.close()
+    assert kernel.read("0/refresh_ms") == "7"
+    assert not (tmp_path / "executed").exists()
+
+
 def test_ctrl_c_is_the_exporters_to_handle(writer: CommandWriter, state: Path) -> None:
     writer.write(state, "on")
     os.kill(helper_of(os.getpid()), signal.SIGINT)

@@ -81,7 +81,7 @@ class Watch:
     def count_cpu(self, path: Path) -> None:
         """Add what the kdamond has used since the last look."""
         kdamond = procfs.process(path, self._kdamond.pid) if self._kdamond.pid else None
-        if kdamond is None:
+        if kdamond is None or not kdamond.is_kdamond:
             return
         if self._cpu_reading is not None:
             self._cpu_seconds += max(kdamond.cpu_seconds - self._cpu_reading, 0.0)

@@ -172,11 +172,11 @@ def test_a_tap_sees_every_snapshot_with_its_kdamond() -> None:
 # What it costs
 
 
-def use(procfs: Path, pid: int, seconds: float) -> Path:
-    """Make a /proc in which the kdamond has used so much CPU time."""
+def use(procfs: Path, pid: int, seconds: float, comm: str = "kdamond.0", flags: int = PF_KTHREAD) -> Path:
+    """Make a /proc in which the kdamond, or whoever has its pid there, has used so much CPU time."""
     (procfs / str(pid)).mkdir(exist_ok=True)
-    state, flags, system_time, start = "S", PF_KTHREAD, round(seconds * TICKS_PER_SECOND), 1234
-    stat = f"{pid} (kdamond.0) {state} 2 0 0 0 -1 {flags} 0 0 0 0 0 {system_time} 0 0 20 0 1 0 {start} 0 0\n"
+    state, system_time, start = "S", round(seconds * TICKS_PER_SECOND), 1234
+    stat = f"{pid} ({comm}) {state} 2 0 0 0 -1 {flags} 0 0 0 0 0 {system_time} 0 0 20 0 1 0 {start} 0 0\n"
     (procfs / str(pid) / "stat").write_text(stat)
     return procfs
 
@@ -213,3 +213,16 @@ def test_cpu_time_of_a_kdamond_is_unknown(pid: int, tmp_path: Path) -> None:
     unseen = watch(replace(NODE, pid=pid))
     unseen.count_cpu(tmp_path)
     assert cpu_seconds(unseen) is None
+
+
+@pytest.mark.parametrize(
+    ("comm", "flags"),
+    [("postgres", 0), ("kdamond.0", 0), ("kworker/0:1", PF_KTHREAD)],
+    ids=["program", "namesake", "thread"],
+)
+def test_cpu_time_of_whoever_else_has_the_pid_in_another_namespace_is_not_the_kdamonds(
+    tmp_path: Path, comm: str, flags: int
+) -> None:
+    own = watch()
+    own.count_cpu(use(tmp_path, 7, 1.5, comm, flags))
+    assert cpu_seconds(own) is None

@@ -29,6 +29,11 @@ class Process:
         """Has it memory that can be watched? Not a zombie, not dead, not a kernel thread."""
         return self.state not in "ZX" and not self.kernel_thread
 
+    @property
+    def is_kdamond(self) -> bool:
+        """Is it one of DAMON's threads? In another pid namespace, a kdamond's pid is some other process's."""
+        return self.kernel_thread and self.comm.startswith("kdamond")
+
 
 PF_KTHREAD = 0x00200000
 

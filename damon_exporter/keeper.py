@@ -100,7 +100,8 @@ class Keeper:
         if not self._pid or self._planned is None:
             return Waiting(self.monitor.name, self.monitor.operations, self._reason, restarts)
         plan = self._planned.plan
-        intervals = self._intervals or Intervals(plan.intervals.sample_us, plan.intervals.aggregation_us)
+        planned = Intervals(plan.intervals.sample_us, plan.intervals.aggregation_us)
+        intervals = self._intervals or planned
         return Watched(
             name=self.monitor.name,
             operations=plan.operations,
@@ -108,7 +109,7 @@ class Keeper:
             pid=self._pid,
             names=self._planned.names,
             intervals=intervals,
-            max_nr_accesses=intervals.max_nr_accesses,
+            max_nr_accesses=(intervals if self._is_theirs else planned).max_nr_accesses,  # tuning keeps it
             tuned=plan.tuned,
             refreshed=plan.refresh_ms is not None,
             reporting=True,

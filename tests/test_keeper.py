@@ -10,6 +10,7 @@ import pytest
 from driving import PHYSICAL, SETTLED, Driven, everything, wait_for
 from written import WriteLog
 
+from damon_exporter.analysis.snapshot import Intervals
 from damon_exporter.roster import Watched
 from damon_exporter.testing.fake_kernel import FakeKernel
 
@@ -17,6 +18,7 @@ Start = Callable[..., FakeKernel]
 
 POSTGRES = SETTLED + "monitors: [{name: db, operations: vaddr, processes: {match: [{comm: postgres}]}}]\n"
 TARGETS = "0/contexts/0/targets"
+INTERVALS = "0/contexts/0/monitoring_attrs/intervals"
 MAX_REGIONS = "0/contexts/0/monitoring_attrs/nr_regions/max"
 
 
@@ -392,6 +394,33 @@ def test_fixed_ranges_of_a_process_are_watched(kernel: FakeKernel) -> None:
         assert driven.own
         assert kernel.read("0/contexts/0/operations") == "fvaddr"
         assert kernel.read(f"{TARGETS}/0/regions/0/end") == str(0x20000)
+
+
+# Tuned intervals
+
+
+def test_tuning_does_not_change_how_many_accesses_can_be_seen_whatever_half_of_it_the_files_show(
+    kernel: FakeKernel,
+) -> None:
+    """The kernel refreshes one file after the other."""
+    with Driven(kernel.paths, SETTLED + "monitors: [{name: node, operations: paddr}]") as driven:
+        driven.look()
+        kernel.write("0/refresh_ms", 0)
+        kernel.write(f"{INTERVALS}/sample_us", 10_000)
+        kernel.write(f"{INTERVALS}/aggr_us", 100_000)
+        driven.look()
+        assert driven.own["node"].intervals == Intervals(10_000, 100_000)
+        assert driven.own["node"].max_nr_accesses == 20
+
+
+def test_what_somebody_has_changed_counts_as_many_accesses_as_he_says(kernel: FakeKernel) -> None:
+    with Driven(kernel.paths) as driven:
+        driven.look()
+        kernel.write(f"{INTERVALS}/sample_us", 10_000)
+        driven.look_for(5)
+        node = driven.describe("node")
+        assert isinstance(node, Watched)
+        assert (node.owner, node.max_nr_accesses) == ("foreign", 10)
 
 
 # A command. The fake kernel does not know real processes, so that it is told of them.

@@ -4,9 +4,12 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from damon_exporter.analysis.snapshot import Intervals
-from damon_exporter.kernel.errors import KernelError, Rejected
+from damon_exporter.kernel.errors import Busy, KernelError, Rejected
 from damon_exporter.kernel.files import is_there, patiently_read, patiently_write, read_number, read_value
 from damon_exporter.kernel.plan import INTERVALS, Leaf
+
+INTERVAL_READINGS = 5
+"""How often intervals are read until a pair is the same as the one before: they are refreshed once a sample at most."""
 
 
 class DamonTree:
@@ -91,7 +94,19 @@ class Slot:
         return None
 
     def intervals(self) -> Intervals:
-        """Return the intervals that the files show, which auto-tuning does not keep up to date."""
+        """Return the intervals that the files show, which auto-tuning does not keep up to date.
+
+        The kernel may refresh both files between two reads (``refresh_ms``): only a pair that is read twice belongs
+        together. Raises `Busy` if there is none.
+        """
+        found = self._intervals_once()
+        for _ in range(INTERVAL_READINGS):
+            before, found = found, self._intervals_once()
+            if found == before:
+                return found
+        raise Busy(f"the intervals change all the time in {self.folder}: another tool is writing there")
+
+    def _intervals_once(self) -> Intervals:
         return Intervals(self.number(f"{INTERVALS}/sample_us"), self.number(f"{INTERVALS}/aggr_us"))
 
 

@@ -1,6 +1,7 @@
 """Slots and their files: one write a value, every value read back, and patience with other people's commands."""
 
 import errno
+import itertools
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from damon_exporter.kernel.files import is_there, names_in, patiently_write, rea
 from damon_exporter.testing.fake_kernel import FakeKernel
 
 SAMPLE = "contexts/0/monitoring_attrs/intervals/sample_us"
+AGGREGATION = "contexts/0/monitoring_attrs/intervals/aggr_us"
 
 
 @pytest.fixture(params=["6.12", "7.3"])
@@ -67,6 +69,36 @@ def test_what_was_written_is_read_back(slot: Slot) -> None:
     slot.write([(SAMPLE, "6000")])
     assert slot.number(SAMPLE) == 6000
     assert slot.intervals() == Intervals(6000, 100_000)
+
+
+def test_intervals_that_are_refreshed_between_two_reads_are_read_again(kernel: FakeKernel, slot: Slot) -> None:
+    def refresh() -> None:
+        kernel.write(f"0/{SAMPLE}", 10_000)
+        kernel.write(f"0/{AGGREGATION}", 200_000)
+
+    kernel.delay(f"*/{AGGREGATION}", "read", 0.3, count=1)
+    tuning = threading.Timer(0.1, refresh)
+    tuning.start()
+    assert slot.intervals() == Intervals(10_000, 200_000)
+    tuning.join()
+
+
+def test_intervals_that_never_stand_still_are_not_believed(kernel: FakeKernel, slot: Slot) -> None:
+    kernel.delay(f"*/{AGGREGATION}", "read", 0.05)
+    restless = threading.Event()
+
+    def refresh() -> None:
+        for sample in itertools.count(5_000):
+            if restless.wait(0.005):
+                return
+            kernel.write(f"0/{SAMPLE}", sample)
+
+    tuning = threading.Thread(target=refresh)
+    tuning.start()
+    with pytest.raises(Busy, match="the intervals change all the time"):
+        slot.intervals()
+    restless.set()
+    tuning.join()
 
 
 def test_a_value_that_reads_back_otherwise_is_refused(kernel: FakeKernel, slot: Slot) -> None:

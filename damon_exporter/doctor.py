@@ -2,7 +2,7 @@
 
 import textwrap
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
 
 from damon_exporter.config import Config, Monitor
@@ -13,7 +13,7 @@ from damon_exporter.kernel.modules import modules
 from damon_exporter.kernel.ownership import Holder, Survey, TreeLock, survey
 from damon_exporter.kernel.paths import KernelPaths
 from damon_exporter.obstacles import obstacles
-from damon_exporter.planning import matching_processes
+from damon_exporter.planning import NO_TUNING, instead_of_tuning, matching_processes
 from damon_exporter.targets import targets_of
 
 
@@ -55,6 +55,7 @@ def examine(config: Config, paths: KernelPaths) -> Iterator[Finding]:
         yield Finding(True, "control", _when_free(config, seen))
     for monitor in config.monitors:
         yield _monitor(monitor, paths, blocked=bool(blocked))
+        yield from _tuning(monitor, {feature.name for feature in found if feature.present})
 
 
 def _with_cure(feature: features.Feature) -> str:
@@ -110,3 +111,15 @@ def _monitor(monitor: Monitor, paths: KernelPaths, blocked: bool) -> Finding:
             True, subject, f"will watch {len(matching_processes(monitor.processes, paths.procfs))} processes"
         )
     return Finding(True, subject, "will watch physical memory")
+
+
+def _tuning(monitor: Monitor, present: Set[str]) -> Iterator[Finding]:
+    """Say that tuning is not to be had: the files that it needs are as old as the event that tells of it, or older."""
+    instead = instead_of_tuning(monitor)
+    if instead is None or "damon_monitor_intervals_tune" in present:
+        return
+    subject = f"intervals of {monitor.name}"
+    if "damon_aggregated" in present:
+        yield Finding(False, subject, f"{NO_TUNING}: {instead}")
+    else:
+        yield Finding(None, subject, f"tuned if the kernel can and tells of it (from 6.17 on); otherwise {instead}")

@@ -139,6 +139,9 @@ class Keeper:
         self._ending, self._changed_since, self._is_theirs = False, None, False
         self._failing.reset()
         log.info("monitor %s: kdamond %d runs in slot %d", self.monitor.name, pid, self.index)
+        instead = planning.instead_of_tuning(self.monitor)
+        if instead and not planned.plan.tuned and self._starts == 1:
+            log.warning("monitor %s: %s: %s", self.monitor.name, planning.NO_TUNING, instead)
 
     def _examine(self, claim: Claim, slot: Slot, now: float) -> None:
         """Compare a kdamond that we run with what we know of it."""

@@ -10,9 +10,12 @@ from damon_exporter.kernel.files import read_value
 from damon_exporter.kernel.paths import KernelPaths
 from damon_exporter.kernel.plan import IntervalGoal, IntervalPlan, KdamondPlan, TargetPlan
 from damon_exporter.roster import PHYSICAL
+from damon_exporter.units import format_duration
 
 REFRESH_MS = 1000
 """How often the kernel shows tuned intervals in their files, where it can."""
+
+NO_TUNING = "this kernel cannot tune intervals and tell of it (kernels from 6.17 on do)"
 
 
 class NothingToWatch(Exception):
@@ -72,6 +75,15 @@ def plan_monitor(
         region_schemes=abilities.region_schemes,
     )
     return Planned(plan, names)
+
+
+def instead_of_tuning(monitor: Monitor) -> str | None:
+    """Say what is used where tuning that the configuration asks for is not to be had; None if it asks for none."""
+    wanted = monitor.intervals
+    if not isinstance(wanted, AutotunedIntervals) or not wanted.asked_for:
+        return None
+    sample, aggregation = format_duration(wanted.fallback.sample_us), format_duration(wanted.fallback.aggregation_us)
+    return f"sample {sample} and aggregation {aggregation} are used instead of autotune"
 
 
 def matching_processes(chosen: Processes, path: Path) -> tuple[WatchedProcess, ...]:

@@ -143,3 +143,36 @@ def test_serving_flags_may_stand_before_demo() -> None:
         assert "recording" in running.fetch("/")[1]
         assert json.loads(running.log.splitlines()[0])["level"] == "info"
         assert running.stop() == 0
+
+
+# The doctor
+
+
+TUNED = QUICK.replace("{sample: 5ms, aggregation: 100ms}", "{autotune: {max_sample: 1s}}")
+INSTEAD = "sample 5ms and aggregation 100ms are used instead of autotune"
+
+
+@pytest.mark.parametrize(
+    ("release", "configuration", "mark"),
+    [("6.12", TUNED, "[NO ]"), ("6.12", "", None), ("7.3", TUNED, None)],
+    ids=["asked for in vain", "not asked for", "to be had"],
+)
+def test_the_doctor_says_what_is_used_if_intervals_cannot_be_tuned(
+    fake_kernel: Start, config: ConfigFlag, release: str, configuration: str, mark: str | None
+) -> None:
+    ended = run("doctor", *path_flags(fake_kernel(kernel=release).paths), config(configuration))
+    told = [line for line in unwrapped(ended.stdout) if INSTEAD in line]
+    assert [line[:5] for line in told] == ([mark] if mark else [])
+
+
+def test_the_doctor_does_not_know_whether_intervals_can_be_tuned_without_tracefs(
+    kernel: FakeKernel, config: ConfigFlag, tmp_path: Path
+) -> None:
+    ended = run("doctor", *path_flags(KernelPaths(kernel.sysfs, kernel.procfs, tmp_path)), config(TUNED))
+    (told,) = [line for line in unwrapped(ended.stdout) if INSTEAD in line]
+    assert told.startswith("[ - ] intervals of node: tuned if the kernel can")
+
+
+def unwrapped(findings: str) -> list[str]:
+    """The doctor's lines, each as long as it likes."""
+    return findings.replace("\n      ", " ").splitlines()

@@ -112,7 +112,7 @@ def test_an_empty_list_of_monitors_only_observes() -> None:
         ("{sample: 10ms}", FixedIntervals(10_000, 100_000, 1_000_000)),
         ("{aggregation: 1s}", FixedIntervals(5_000, 1_000_000, 1_000_000)),
         ("{update: 5s}", AutotunedIntervals(400, 3, 5_000, 250_000, 5_000_000)),
-        ("{autotune: {access_ratio: 0.01%}}", AutotunedIntervals(1, 3, 5_000, 250_000, 1_000_000)),
+        ("{autotune: {access_ratio: 0.01%}}", AutotunedIntervals(1, 3, 5_000, 250_000, 1_000_000, asked_for=True)),
     ],
 )
 def test_intervals_are_tuned_unless_one_is_fixed(written: str, expected: object) -> None:

@@ -423,6 +423,32 @@ def test_what_somebody_has_changed_counts_as_many_accesses_as_he_says(kernel: Fa
         assert (node.owner, node.max_nr_accesses) == ("foreign", 10)
 
 
+@pytest.mark.parametrize(
+    ("kernel", "intervals", "said"),
+    [
+        ("6.12", "{autotune: {min_sample: 10ms}}", 1),
+        ("6.12", "{autotune: }", 0),
+        ("6.12", "{update: 5s}", 0),
+        ("6.12", "{sample: 5ms}", 0),
+        ("7.3", "{autotune: {min_sample: 10ms}}", 0),
+    ],
+    indirect=["kernel"],
+)
+def test_tuning_that_is_asked_for_and_not_to_be_had_is_told_once(
+    kernel: FakeKernel, caplog: pytest.LogCaptureFixture, intervals: str, said: int
+) -> None:
+    node = f"monitors: [{{name: node, operations: paddr, intervals: {intervals}}}]"
+    with Driven(kernel.paths, SETTLED + node) as driven:
+        driven.look()
+        kernel.kill_kdamond()
+        driven.look_for(60, every=20)
+        assert driven.own["node"].restarts
+    told = [
+        line for line in caplog.messages if "sample 10ms and aggregation 200ms are used instead of autotune" in line
+    ]
+    assert len(told) == said
+
+
 # A command. The fake kernel does not know real processes, so that it is told of them.
 
 

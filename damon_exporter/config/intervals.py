@@ -29,17 +29,21 @@ class FixedIntervals:
 
 @dataclass(frozen=True, slots=True)
 class AutotunedIntervals:
-    """A goal for the kernel's auto-tuning: ``access_ratio_bp`` in 1/10000, intervals in microseconds."""
+    """A goal for the kernel's auto-tuning: ``access_ratio_bp`` in 1/10000, intervals in microseconds.
+
+    ``asked_for`` tells a goal that the file names from the default.
+    """
 
     access_ratio_bp: int
     aggregations: int
     min_sample_us: int
     max_sample_us: int
     update_us: int
+    asked_for: bool = False
 
     @property
     def fallback(self) -> FixedIntervals:
-        """What stands in where the kernel cannot tune (before 6.15); also where tuning can start from."""
+        """What stands in where the kernel cannot tune, or tells nobody (before 6.17); also where tuning starts from."""
         sample_us = min(max(START_SAMPLE_US, self.min_sample_us), self.max_sample_us)
         return FixedIntervals(sample_us, sample_us * SAMPLES_PER_AGGREGATION, self.update_us)
 
@@ -127,7 +131,14 @@ class Intervals(Section):
         if self._is_fixed:
             return FixedIntervals(self.sample, self.aggregation, self.update)
         goal = self.autotune or Autotune()
-        return AutotunedIntervals(goal.access_ratio, goal.aggregations, goal.min_sample, goal.max_sample, self.update)
+        return AutotunedIntervals(
+            access_ratio_bp=goal.access_ratio,
+            aggregations=goal.aggregations,
+            min_sample_us=goal.min_sample,
+            max_sample_us=goal.max_sample,
+            update_us=self.update,
+            asked_for=self.autotune is not None,
+        )
 
 
 def _longest_aggregation(info: ValidationInfo) -> int:

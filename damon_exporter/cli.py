@@ -126,11 +126,11 @@ def cli(
     context: click.Context,
     /,
     config_file: Path | None,
-    check_only: bool,
     addresses: tuple[str, ...],
     telemetry_path: str,
     log_level: str,
     log_format: str,
+    check_only: bool,
     **roots: Path,
 ) -> None:
     """How much of this memory is really used? Linux DAMON as Prometheus metrics.
@@ -141,13 +141,23 @@ def cli(
     if context.invoked_subcommand is not None:
         context.default_map = {context.invoked_subcommand: context.params}
         return
-    config = load(config_file)
-    if check_only:
-        click.echo("the configuration is good")
-        return
+    config = _load(config_file)
     from damon_exporter import serving
 
     serving.serve(config, _paths(**roots), addresses, telemetry_path)
+
+
+def _load(config_file: Path | None) -> Config:
+    """Return the configuration, unless it is only to be checked: then the command, whichever it is, ends here."""
+    config = load(config_file)
+    if _check_only():
+        click.echo("the configuration is good")
+        click.get_current_context().exit()
+    return config
+
+
+def _check_only() -> bool:
+    return bool(click.get_current_context().find_root().params["check_only"])
 
 
 @cli.command()
@@ -168,7 +178,7 @@ def demo(
     from damon_exporter.sources.recording import read_recording
 
     logs.set_up(log_level, log_format)
-    export = load(config_file).export
+    export = _load(config_file).export
     with resources.as_file(resources.files("damon_exporter") / "recordings/demo.damon") as shipped:
         played = read_recording(recording or shipped)
     serving.serve_recording(played, export, addresses, telemetry_path)
@@ -180,7 +190,7 @@ def doctor(config_file: Path | None, **roots: Path) -> None:
     """Say what this kernel, these permissions and this configuration allow, with the cure for each "no"."""
     from damon_exporter.doctor import examine
 
-    for finding in examine(load(config_file), _paths(**roots)):
+    for finding in examine(_load(config_file), _paths(**roots)):
         click.echo(finding)
 
 
@@ -210,7 +220,7 @@ def record(
 
     logs.set_up(log_level, log_format)
     seconds = _seconds(duration) if duration else None
-    config, name = _what_to_record(load(config_file), pid, monitor, command)
+    config, name = _what_to_record(_load(config_file), pid, monitor, command)
     take = recorder.Take(
         config, name, seconds, Origin(command=shlex.join(["damon-exporter", *sys.argv[1:]]), workload=workload)
     )
@@ -251,4 +261,6 @@ def _progress(text: str) -> None:
 @cli.command("config-schema")
 def config_schema() -> None:
     """Print the JSON Schema of the configuration, for editors."""
+    if _check_only():
+        raise click.UsageError("config-schema reads no configuration: leave out --config.check, or the command")
     click.echo(json.dumps(schema(), indent=2))

@@ -66,6 +66,7 @@ def test_a_bad_configuration_ends_with_2_and_all_problems_and_touches_nothing(
         ["--web.telemetry-path=metrics"],
         ["--web.telemetry-path=/-/ready"],
         ["--log.level=loud"],
+        ["--config.check", "config-schema"],
         ["record"],
         ["record", "-o", "file", "--pid", "0"],
         ["record", "-o", "file", "--pid", "1", "--monitor", "node"],
@@ -84,6 +85,17 @@ def test_bad_usage_ends_with_2_and_a_sentence(tmp_path: Path, arguments: list[st
 def test_a_good_configuration_is_told_so(config: ConfigFlag) -> None:
     ended = run("--config.check", config(QUICK))
     assert (ended.returncode, ended.stdout) == (0, "the configuration is good\n")
+
+
+@pytest.mark.parametrize("command", [["demo"], ["doctor"], ["record", "-o", "file"]], ids=" ".join)
+def test_checking_the_configuration_is_all_that_a_command_does_then(
+    config: ConfigFlag, tmp_path: Path, command: list[str]
+) -> None:
+    good = run("--config.check", config(QUICK), *command, cwd=tmp_path)
+    assert (good.returncode, good.stdout) == (0, "the configuration is good\n")
+    bad = run("--config.check", *command, config("monitor: []"), cwd=tmp_path)
+    assert (bad.returncode, bad.stderr) == (2, "monitor: unknown key; did you mean monitors?\n")
+    assert not (tmp_path / "file").exists()
 
 
 def test_a_port_in_use_ends_with_1_before_the_kernel_is_touched(

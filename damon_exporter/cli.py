@@ -196,9 +196,9 @@ def doctor(config_file: Path | None, **roots: Path) -> None:
 
 @cli.command()
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The file to write.")
-@click.option("--pid", type=click.IntRange(1, HIGHEST_PID), help="Record this process.")
+@click.option("--pid", type=click.IntRange(1, HIGHEST_PID), help="Record this process, until it ends.")
 @click.option("--monitor", help="Record this monitor: a configured name, or one that runs (damon_stat, sysfs0 …).")
-@click.option("--duration", help="How long, for example 90s; until interrupted if not given.")
+@click.option("--duration", help="How long from the first snapshot on, for example 90s.")
 @click.option("--workload", default="", help="What was going on, for people; stands in the file.")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 @config_flags
@@ -215,15 +215,19 @@ def record(
     log_format: str,
     **roots: Path,
 ) -> None:
-    """Write a recording that damo can read: of a process, of a monitor, or of a COMMAND given after --."""
+    """Write a recording that damo can read: of a process, of a monitor, or of a COMMAND given after --.
+
+    Without any of them, everything is recorded: the configured monitors, and the kdamonds of others. It ends after
+    --duration, with the process or COMMAND, or when interrupted. Beside an exporter that serves, its kdamonds are
+    called sysfs0, sysfs1 and so on, in the order of its monitors.
+    """
     from damon_exporter import recorder
 
     logs.set_up(log_level, log_format)
-    seconds = _seconds(duration) if duration else None
+    seconds = None if duration is None else _seconds(duration)
     config, name = _what_to_record(_load(config_file), pid, monitor, command)
-    take = recorder.Take(
-        config, name, seconds, Origin(command=shlex.join(["damon-exporter", *sys.argv[1:]]), workload=workload)
-    )
+    origin = Origin(command=shlex.join(["damon-exporter", *sys.argv[1:]]), workload=workload)
+    take = recorder.Take(config, name, seconds, origin, pid)
     stop = StopSignal()
     count = recorder.record(take, _paths(**roots), output, stop.wait, stop.fail, _progress)
     click.echo(f"\r{count} snapshots in {output}", err=True)
@@ -240,17 +244,20 @@ def _what_to_record(
     from damon_exporter import recorder
 
     if pid is not None:
-        return recorder.only(config, processes={"match": [{"pid": pid}]}), "recorded"
+        return recorder.only(config, processes={"match": [{"pid": pid}]}), recorder.RECORDED
     if command:
-        return recorder.only(config, command=list(command)), "recorded"
+        return recorder.only(config, command=list(command)), recorder.RECORDED
     return (recorder.chosen(config, monitor) if monitor else config), monitor
 
 
 def _seconds(text: str) -> float:
     try:
-        return units.parse_duration(text) / 1e6
+        microseconds = units.parse_duration(text)
     except ValueError as error:
         raise click.UsageError(f"--duration: {error}") from error
+    if microseconds == 0:
+        raise click.UsageError(f"--duration: {text} leaves no time to record; write for example 90s")
+    return microseconds / 1e6
 
 
 def _progress(text: str) -> None:

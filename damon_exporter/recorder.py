@@ -1,59 +1,81 @@
 """Writes what kdamonds report into a file that damo can read, too."""
 
+import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from damon_exporter.analysis.snapshot import Snapshot
 from damon_exporter.config import Config, Monitor
-from damon_exporter.feeds import open_feed
+from damon_exporter.feeds import Feed, open_feed
 from damon_exporter.kernel import procfs
 from damon_exporter.kernel.paths import KernelPaths
 from damon_exporter.roster import Roster, Watched
 from damon_exporter.sources.recording import Origin, RecordedMonitor, RecordingError, RecordingWriter
 from damon_exporter.supervisor import Supervisor
+from damon_exporter.watch import LONGEST_AGGREGATION
 from damon_exporter.watches import Watches
+
+log = logging.getLogger(__name__)
 
 INSTANCE = "damon_exporter_record"
 """A trace instance of its own, so that recording works beside a serving exporter."""
 
+RECORDED = "recorded"
+"""The name of a monitor that runs for the recording only."""
+
 LOOK_SECONDS = 0.2
+SILENCE_SECONDS = 5.0
+"""After how long without a snapshot it is said what is being waited for."""
+
+LEAST_PATIENCE = 30.0
+"""How long (s) a first snapshot is waited for at least, if there is a time to record for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Take:
-    """What to record: the monitors of ``config``, or whoever is called ``monitor``, for ``seconds`` (None: no end)."""
+    """What to record: the monitors of ``config``, or whoever is called ``monitor``, for ``seconds`` (None: no end).
+
+    ``pid`` is the process with which the recording ends.
+    """
 
     config: Config
     monitor: str | None = None
     seconds: float | None = None
     origin: Origin = field(default_factory=Origin)
+    pid: int | None = None
 
 
 class _Tape:
-    """Passes on to the writer what belongs to the recording."""
+    """Passes on to the writer what belongs to the recording. ``started`` is when the first snapshot came."""
 
     def __init__(self, writer: RecordingWriter, monitor: str | None) -> None:
         self._writer = writer
         self._monitor = monitor
         self.snapshots = 0
+        self.started: float | None = None
+
+    def wants(self, kdamond: Watched) -> bool:
+        """Is this one to be recorded?"""
+        return self._monitor in (None, kdamond.name)
 
     def __call__(self, kdamond: Watched, snapshot: Snapshot) -> None:
-        if self._monitor not in (None, kdamond.name):
+        if not self.wants(kdamond):
             return
         self._writer.append(snapshot)
         targets = dict(enumerate(kdamond.names or ()))
         self._writer.monitors[snapshot.kdamond] = RecordedMonitor(kdamond.name, kdamond.operations, targets)
         self.snapshots += 1
+        if self.started is None:
+            self.started = time.monotonic()
 
 
 def only(config: Config, **watched: object) -> Config:
-    """Return the configuration with one monitor, ``recorded``, started as soon as DAMON is free."""
-    monitor = Monitor.model_validate({"name": "recorded", "operations": "vaddr", **watched})
-    kernel = config.kernel.model_copy(update={"settle": 0.0})
-    return config.model_copy(update={"monitors": (monitor,), "kernel": kernel})
+    """Return the configuration with one monitor, called `RECORDED`."""
+    monitor = Monitor.model_validate({"name": RECORDED, "operations": "vaddr", **watched})
+    return config.model_copy(update={"monitors": (monitor,)})
 
 
 def chosen(config: Config, name: str) -> Config:
@@ -73,54 +95,130 @@ def record(
     on_failure: Callable[[], None],
     say: Callable[[str], None],
 ) -> int:
-    """Record until ``stopped(seconds to wait)`` is true, the time is over, or a command has ended.
+    """Record until ``stopped(seconds to wait)`` is true, the time is over, or what is recorded has ended.
 
-    Returns the number of snapshots; raises `RecordingError` if there was none or the file cannot be written. What has
-    been recorded before an error is kept.
+    The time counts from the first snapshot; without one, patience ends. Returns the number of snapshots; raises
+    `RecordingError` if there was none or the file cannot be written. What has been recorded before an error is kept.
     """
+    ended = _end_of(take.pid, paths.procfs) if take.pid else lambda: False
     writer = RecordingWriter(path, replace(take.origin, kernel_release=procfs.kernel_release(paths.procfs)))
     tape = _Tape(writer, take.monitor)
+    take = replace(take, config=_at_once(take.config))
     try:
-        roster = _listen(take, paths, tape, stopped, on_failure, say)
+        reason = _listen(take, paths, tape, lambda: stopped(0) or ended(), on_failure, say)
     finally:
         if tape.snapshots:
             writer.close()
     if not tape.snapshots:
-        raise RecordingError(f"nothing was recorded: {_why(roster, take.monitor)}")
+        raise RecordingError(f"nothing was recorded: {reason}")
     return tape.snapshots
+
+
+def _at_once(config: Config) -> Config:
+    """Whoever asks for a recording wants it now."""
+    return config.model_copy(update={"kernel": config.kernel.model_copy(update={"settle": 0.0})})
+
+
+def _end_of(pid: int, path: Path) -> Callable[[], bool]:
+    """Return what tells that the process has ended; raises `RecordingError` if there is nothing to record of it."""
+    found = procfs.process(path, pid)
+    if found is None:
+        raise RecordingError(f"there is no process {pid} (any more): give the pid of one that runs")
+    if not found.alive:
+        raise RecordingError(f"process {pid}, a zombie or kernel thread, has no memory: give the pid of one that runs")
+
+    def ended() -> bool:
+        now = procfs.process(path, pid)
+        return now is None or not now.alive or now.start_ticks != found.start_ticks
+
+    return ended
 
 
 def _listen(
     take: Take,
     paths: KernelPaths,
     tape: _Tape,
-    stopped: Callable[[float], bool],
+    ended: Callable[[], bool],
     on_failure: Callable[[], None],
     say: Callable[[str], None],
-) -> Roster:
-    """Run the monitors and let the tape hear what they report; return who was there in the end."""
+) -> str:
+    """Run the monitors and let the tape hear what they report; return what was in the way, if it has heard nothing."""
     with ExitStack() as stack:
         feed = open_feed(take.config, paths, lambda: supervisor.writer, INSTANCE)
         stack.callback(feed.close)
         supervisor = Supervisor(take.config, paths, feed.name == "sysfs", on_failure)
         watches = Watches(take.config.export, feed.name, tape)
+        clock = _Clock(take, tape, lambda: _why(take, supervisor.roster, feed.problems))
         supervisor.start()
         stack.callback(supervisor.stop)
-        end = time.monotonic() + take.seconds if take.seconds else float("inf")
-        while time.monotonic() < end and not stopped(0) and not supervisor.commands_ended:
+        while not (ended() or supervisor.commands_ended or clock.over(supervisor.roster)):
             feed.wait(LOOK_SECONDS)
-            now = time.monotonic()
-            watches.follow(supervisor.roster, now)
-            if watches.hear(feed.collect(supervisor.roster, now), now):
+            if _hear(feed, watches, supervisor.roster):
                 supervisor.wake()
             say(f"{tape.snapshots} snapshots")
-        watches.follow(supervisor.roster, time.monotonic())
-    return supervisor.roster
+        _hear(feed, watches, supervisor.roster)
+        return clock.reason()
 
 
-def _why(roster: Roster, monitor: str | None) -> str:
-    reasons = [*roster.blocked.values(), *(f"{waiting.name}: {waiting.reason}" for waiting in roster.waiting)]
+def _hear(feed: Feed, watches: Watches, roster: Roster) -> bool:
+    """Let the watches hear what has been reported; True if a kdamond that nobody knows is among it.
+
+    Only then do they learn who has gone: the last that a kdamond has reported before its end is recorded, too.
+    """
+    now = time.monotonic()
+    strange = watches.hear(feed.collect(roster, now), now)
+    watches.follow(roster, now)
+    return strange
+
+
+class _Clock:
+    """Says when the time is over, and, as long as nothing has been recorded, for what ``reason``."""
+
+    def __init__(self, take: Take, tape: _Tape, reason: Callable[[], str]) -> None:
+        self._take = take
+        self._tape = tape
+        self.reason = reason
+        self._began = time.monotonic()
+        self._said = ""
+
+    def over(self, roster: Roster) -> bool:
+        """Has it been recorded for as long as was asked for, or is there nothing to record?"""
+        now = time.monotonic()
+        if self._tape.started is not None:
+            return self._take.seconds is not None and now - self._tape.started >= self._take.seconds
+        if now - self._began >= SILENCE_SECONDS:
+            self._explain(self.reason())
+        return self._take.seconds is not None and now - self._began >= self._patience(roster, self._take.seconds)
+
+    def _patience(self, roster: Roster, seconds: float) -> float:
+        """Auto-tuning may have made aggregations so long that even a kdamond which works well takes minutes."""
+        intervals = [kdamond.intervals for kdamond in roster.watched if self._tape.wants(kdamond)]
+        aggregations = [each.aggregation_us / 1e6 if each else LONGEST_AGGREGATION for each in intervals]
+        return max([LEAST_PATIENCE, seconds, *(2 * aggregation for aggregation in aggregations)])
+
+    def _explain(self, reason: str) -> None:
+        if reason != self._said:
+            log.warning("nothing has been recorded yet: %s", reason)
+        self._said = reason
+
+
+def _why(take: Take, roster: Roster, problems: Sequence[str]) -> str:
+    """Say what is in the way of a first snapshot."""
+    reasons = [
+        *problems,
+        *roster.blocked.values(),
+        *(f"{waiting.name}: {waiting.reason}" for waiting in roster.waiting),
+    ]
     running = [kdamond.name for kdamond in roster.watched]
-    if monitor is not None and monitor not in running:
-        reasons.append(f"no monitor {monitor!r} runs; there is {', '.join(running) or 'none'}")
-    return "; ".join(reasons) or "no kdamond reported in that time"
+    if take.monitor not in (None, RECORDED, *running):
+        reasons.append(f"no monitor {take.monitor!r} runs here{_instead(running)}")
+    return "; ".join(reasons) or "no kdamond has reported anything"
+
+
+def _instead(running: list[str]) -> str:
+    """Point to what runs: DAMON's tree holds no names, so that another exporter's monitors are sysfs0, sysfs1 …"""
+    if not running:
+        return ", and no other kdamond does"
+    return (
+        f"; of another exporter, another tool or the kernel there is {', '.join(running)}: try --monitor {running[0]}"
+    )

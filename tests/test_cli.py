@@ -71,6 +71,8 @@ def test_a_bad_configuration_ends_with_2_and_all_problems_and_touches_nothing(
         ["record", "-o", "file", "--pid", "0"],
         ["record", "-o", "file", "--pid", "1", "--monitor", "node"],
         ["record", "-o", "file", "--duration", "soon"],
+        ["record", "-o", "file", "--duration", "0s"],
+        ["record", "-o", "file", "--duration", ""],
         ["record", "-o", "file", "--", ""],
     ],
     ids=" ".join,

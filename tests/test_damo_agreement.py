@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from running import path_flags, run
 
 from damon_exporter.analysis.snapshot import Intervals, Regions, Snapshot
 from damon_exporter.analysis.workingset import percentile_bytes, working_set_bytes
@@ -23,6 +24,7 @@ from damon_exporter.sources.recording import (
     read_recording,
     write_recording,
 )
+from damon_exporter.testing.fake_kernel import FakeKernel
 
 SNAPSHOTS = 260
 TARGETS = 3
@@ -144,6 +146,19 @@ ALL_PERCENTILES = ("--raw_number", "--nr_cols_bar", "0", "--range", "0", "101", 
 def test_all_percentiles_of_a_whole_recording_are_damos(damo: Damo, physical: Recording) -> None:
     output = damo("report", "wss", *ALL_PERCENTILES, recording=physical.path)
     assert reported(output) == {0: percentiles(working_sets(physical))}
+
+
+def test_a_process_that_was_recorded_has_the_working_set_that_damo_finds(
+    damo: Damo, fake_kernel: Callable[..., FakeKernel], tmp_path: Path
+) -> None:
+    kernel = fake_kernel(kernel="7.3")
+    hot, idle = (1 << 30, (1 << 30) + (48 << 20), 1.0), (2 << 30, (2 << 30) + (16 << 20), 0.0)
+    kernel.add_process(42, "busy", memory=[hot, idle])
+    ended = run("record", "-o", str(tmp_path / "r"), *path_flags(kernel.paths), "--pid", "42", "--duration", "4s")
+    assert ended.returncode == 0, ended.stderr
+    assert len(read_recording(tmp_path / "r").snapshots) > LEFT_OUT_BY_DAMO
+    output = damo("report", "wss", *ALL_PERCENTILES, recording=tmp_path / "r")
+    assert reported(output) == {0: [48 << 20] * 101}
 
 
 def test_all_percentiles_of_each_target_are_damos(damo: Damo, processes: Recording) -> None:

@@ -57,7 +57,7 @@ class Process:
         """52 fields, of which pid, comm, state, parent, flags, processor time, start, size and rss are true."""
         fields = ["0"] * 49
         fields[0] = str(self.ppid)  # field 4
-        fields[5] = str(PF_KTHREAD if self.ppid == KTHREADD else 0)  # 9: flags
+        fields[5] = str(PF_KTHREAD if KTHREADD in (self.pid, self.ppid) else 0)  # 9: flags
         fields[11] = str(round(self.cpu_seconds() * TICKS_PER_SECOND))  # 15: stime, where kernel threads spend theirs
         fields[16] = "1"  # 20: threads
         fields[18] = str(self.pid)  # 22: start time in ticks after boot; the later, the larger the pid

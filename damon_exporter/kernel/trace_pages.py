@@ -25,6 +25,9 @@ TIME_STAMP_BITS = 59
 ALL_BITS = (1 << 64) - 1
 TYPE_MASK = 0xFFFF  # common_type, an event's first two bytes
 
+LATEST_NS = 1 << 62
+"""No clock that counts from boot comes to this: 146 years."""
+
 U64 = NDArray[np.uint64]
 Span = tuple[int, int, int]
 """Equal records one behind the other: the first one's word, how many, and the time (ns) before the first."""
@@ -91,14 +94,20 @@ class Decoded:
     page_end_ns: U64
 
 
-def decode(pages: bytes | bytearray | memoryview, layout: PageLayout, formats: Sequence[EventFormat]) -> Decoded:
+def decode(
+    pages: bytes | bytearray | memoryview,
+    layout: PageLayout,
+    formats: Sequence[EventFormat],
+    latest_ns: int = LATEST_NS,
+) -> Decoded:
     """Decode whole sub-buffers; the first of ``formats`` is the kind that the pages are full of.
 
-    Events of other kinds than ``formats`` are passed over. Bad data raises nothing: see `Decoded.errors`.
+    Events of other kinds than ``formats`` are passed over. Bad data raises nothing: see `Decoded.errors`. A time
+    beyond ``latest_ns`` (of the trace clock) is bad data, seconds more or less.
     """
     view = memoryview(pages).cast("B")
     count, rest = divmod(len(view), layout.page_bytes)
-    walk = _Walk(view[: count * layout.page_bytes], layout, formats)
+    walk = _Walk(view[: count * layout.page_bytes], layout, formats, latest_ns)
     walk.to_the_end()
     if rest:
         walk.errors.append(PageError(count, 0, f"only {rest} of {layout.page_bytes} bytes"))
@@ -125,7 +134,7 @@ def _splice(view: memoryview, kind: EventFormat, spans: list[Span], layout: Page
 class _Walk:
     """Where each page is being read: ``at`` and ``end`` in words of the whole, ``ts`` in nanoseconds."""
 
-    def __init__(self, view: memoryview, layout: PageLayout, formats: Sequence[EventFormat]) -> None:
+    def __init__(self, view: memoryview, layout: PageLayout, formats: Sequence[EventFormat], latest_ns: int) -> None:
         self.layout = layout
         self.formats = {kind.number: kind for kind in formats}
         self.spans: dict[int, list[Span]] = {kind.number: [] for kind in formats}
@@ -135,6 +144,7 @@ class _Walk:
         self._stride = formats[0].record_bytes // WORD
         self._type_mask = (1 << layout.type_len_bits) - 1
         self._delta_bits = 32 - layout.type_len_bits
+        self._latest_ns = latest_ns
 
         table = np.frombuffer(view, np.uint8).reshape(-1, layout.page_bytes)
         self.ts = table[:, layout.timestamp_offset :][:, :8].copy().view(np.uint64)[:, 0]
@@ -143,6 +153,9 @@ class _Walk:
         for page in np.flatnonzero(length > layout.data_bytes).tolist():
             said = int(length[page])
             self.errors.append(PageError(page, layout.commit_offset, f"claims to hold {said} bytes"))
+            length[page] = 0
+        for page in np.flatnonzero((self.ts > latest_ns) & (length > 0)).tolist():
+            self.errors.append(PageError(page, layout.timestamp_offset, _far_ahead(int(self.ts[page]))))
             length[page] = 0
         self.at = (np.arange(len(table)) * layout.page_bytes + layout.data_offset) // WORD
         self.end = self.at + length // WORD
@@ -220,7 +233,8 @@ class _Walk:
             length, payload = 1 + kind, at + 1
         if length > end - at:
             raise ValueError(f"a record of {length * WORD} bytes where {(end - at) * WORD} are left")
-        after &= ALL_BITS
+        if after > self._latest_ns:  # runs of events need no look: their deltas are fractions of a second
+            raise ValueError(_far_ahead(after))
         if payload is not None:
             self._keep(payload, at + length, after)
         return length, after
@@ -236,6 +250,10 @@ class _Walk:
             raise ValueError(f"{kind.name} of {(end - payload) * WORD} bytes instead of {kind.dtype.itemsize}")
         passing_for_delta = int(self.words[payload - 1]) >> self.layout.type_len_bits
         self.spans[kind.number].append((payload - 1, 1, (ts - passing_for_delta) & ALL_BITS))
+
+
+def _far_ahead(ts_ns: int) -> str:
+    return f"its time, {ts_ns} ns, lies far ahead of the clock"
 
 
 def _words(length: int) -> int:

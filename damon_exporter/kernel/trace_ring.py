@@ -21,6 +21,10 @@ LEAST_BYTES_PER_CPU = 256 << 10
 MOST_BYTES = 32 << 20
 SECONDS_HELD = 4
 
+MOST_AHEAD_NS = 24 * 3600 * 10**9
+"""How far ahead of our clock an event is believed. A time namespace may set our clock behind the kernel's; were it
+by more than a day, ages and windows, which our clock tells, would make no sense either."""
+
 FIELDS = {
     AGGREGATED: frozenset({"common_pid", "target_id", "nr_regions", "start", "end", "nr_accesses", "age"}),
     INTERVALS_TUNE: frozenset({"common_pid", "sample_us"}),
@@ -144,7 +148,7 @@ class TraceRing:
         """
         began_ns = self._clock()
         pages = self._buffers.read()
-        decoded = decode(pages.view, self._layout, self._formats)
+        decoded = decode(pages.view, self._layout, self._formats, began_ns + MOST_AHEAD_NS)
         # A CPU that was not read to its end may yet give events of the time right after its last page.
         ends = [int(decoded.page_end_ns[page]) for page in pages.unfinished]
         horizon_ns = min([began_ns, *ends])

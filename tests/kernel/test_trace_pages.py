@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from damon_exporter.kernel.errors import Unsupported
 from damon_exporter.kernel.trace_layout import EventFormat, PageLayout
-from damon_exporter.kernel.trace_pages import Decoded, Events, decode
+from damon_exporter.kernel.trace_pages import LATEST_NS, Decoded, Events, decode
 from damon_exporter.testing.trace_pages import PAGE_BYTES, TRACE_FILES, PageMaker, tear
 from damon_exporter.testing.trace_texts import AGGREGATED, INTERVALS_TUNE, format_file
 
@@ -255,6 +255,22 @@ class TestDamage:
         found = decoded(page(SECOND, record(0)) + page(SECOND, record(1))[:100])
         assert len(found.events[AGGREGATED]) == 1
         assert (found.errors[0].page, found.errors[0].reason) == (1, "only 100 of 4096 bytes")
+
+    @pytest.mark.parametrize("ts_ns", [LATEST_NS + 1, 1 << 63, (1 << 64) - 1])
+    def test_a_page_of_a_time_that_no_clock_has_reached_is_left_out(self, ts_ns: int) -> None:
+        found = decoded(page(SECOND, record(0)) + page(ts_ns, record(1)) + page(SECOND, record(2)))
+        assert found.events[AGGREGATED].data["target_id"].tolist() == [0, 2]
+        (error,) = found.errors
+        assert (error.page, error.offset) == (1, 0)
+        assert "ahead of the clock" in error.reason
+
+    @pytest.mark.parametrize("jump", [special(30, 1 << 50), special(31, 1 << 58)], ids=["extend", "stamp"])
+    def test_what_stands_before_a_jump_far_ahead_of_the_clock_is_kept(self, jump: bytes) -> None:
+        pages = page(SECOND, record(0), jump, record(1), special(31, SECOND), record(2))
+        found = decode(pages, LAYOUT, FORMATS, latest_ns=1000 * SECOND)
+        assert found.events[AGGREGATED].data["target_id"].tolist() == [0]
+        assert [(error.page, error.offset) for error in found.errors] == [(0, 16 + RECORD)]
+        assert found.page_end_ns.tolist() == [SECOND]
 
     @given(st.binary(max_size=3 * PAGE_BYTES))
     @settings(max_examples=50)

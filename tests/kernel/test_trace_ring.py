@@ -362,6 +362,22 @@ class TestReading:
         assert len(batch.aggregated) == 2 * 78
         assert [(error.page, error.offset) for error in batch.errors] == [(1, 16)]
 
+    @pytest.mark.parametrize("ahead_ns", [1 << 50, 1 << 63])
+    def test_a_page_far_ahead_of_our_clock_is_reported_and_the_rest_is_read(
+        self, fake: FakeTracefs, clock: Clock, ahead_ns: int
+    ) -> None:
+        good, corrupt = PageMaker(), PageMaker()
+        good.aggregated(clock.now - SECOND, 7, 0, regions(5))
+        corrupt.aggregated(clock.now + ahead_ns, 7, 0, regions(5))
+        with ring_on(fake, clock) as ring:
+            fake.give(0, corrupt.pages())
+            fake.give(1, good.pages())
+            batches = [ring.read(), ring.read()]
+        assert [len(batch.aggregated) for batch in batches] == [5, 0]
+        assert [str(error) for error in batches[0].errors] == [
+            f"trace page 0, offset 0: its time, {clock.now + ahead_ns} ns, lies far ahead of the clock"
+        ]
+
     def test_a_page_that_was_not_delivered_whole_brings_nothing_back_of_an_earlier_pass(
         self, fake: FakeTracefs
     ) -> None:

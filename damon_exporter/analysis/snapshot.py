@@ -10,6 +10,17 @@ U64 = NDArray[np.uint64]
 F64 = NDArray[np.float64]
 
 
+def impossible(start: U64, end: U64, follows: NDArray[np.bool_] | bool = True) -> NDArray[np.bool_]:
+    """Tell of each region whether no kernel makes it: it ends before it starts, or starts before the previous ends.
+
+    ``follows`` says of each region but the first whether the previous one is of the same target and aggregation.
+    Regions of no size are possible: kernels with CVE-2025-38519 make them.
+    """
+    found = end < start
+    found[1:] |= (start[1:] < end[:-1]) & follows
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class Regions:
     """The regions of one aggregation as parallel arrays, ordered by target index, then by start.

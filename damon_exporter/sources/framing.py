@@ -4,7 +4,8 @@ At the end of each aggregation interval a kdamond emits one ``damon_aggregated``
 target, with ascending addresses, and each event says how many regions its target has. Nothing marks the borders:
 
 - a segment, the regions of one target, ends where the target or the number of regions changes, where the address
-  does not ascend, or where the number is reached; it is complete if it is as long as its events say;
+  descends, or where the number is reached; it is complete if it is as long as its events say and every region of it
+  is possible. A region of no size begins where the next one does;
 - an aggregation is a sequence of segments with ascending targets. The event that tells tuned intervals comes
   before all events of its aggregation, and so ends the one before.
 """
@@ -15,7 +16,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from damon_exporter.analysis.snapshot import U32, U64, Regions
+from damon_exporter.analysis.snapshot import U32, U64, Regions, impossible
 from damon_exporter.kernel.trace_pages import Events
 
 
@@ -108,10 +109,14 @@ def frames(events: RegionEvents, borders: NDArray[np.int64]) -> list[Frame]:
         begins = np.flatnonzero(opens)
         lengths = np.diff(begins, append=total)
     whole = lengths == events.said[begins]
+    bad = impossible(events.start, events.end, ~opens[1:])
+    if bad.any():
+        whole &= ~np.logical_or.reduceat(bad, begins)
     targets = events.target[begins]
     firsts = np.ones(len(begins), np.bool_)
     firsts[1:] = targets[1:] <= targets[:-1]
-    firsts |= np.isin(begins, borders)
+    if len(borders):
+        firsts |= np.isin(begins, borders)
     first = np.flatnonzero(firsts)
     complete = np.logical_and.reduceat(whole, first).tolist()
     cuts = [*first.tolist(), len(begins)]
@@ -125,7 +130,7 @@ def frames(events: RegionEvents, borders: NDArray[np.int64]) -> list[Frame]:
 def _segment_begins(events: RegionEvents, borders: NDArray[np.int64]) -> NDArray[np.bool_]:
     opens = np.ones(len(events.ts), np.bool_)
     opens[1:] = events.target[1:] != events.target[:-1]
-    opens[1:] |= events.start[1:] <= events.start[:-1]
+    opens[1:] |= events.start[1:] < events.start[:-1]
     opens[1:] |= events.said[1:] != events.said[:-1]
     opens[borders[borders < len(opens)]] = True
     return opens

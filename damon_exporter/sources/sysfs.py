@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from damon_exporter.analysis.snapshot import Regions, Snapshot
+from damon_exporter.analysis.snapshot import Regions, Snapshot, impossible
 from damon_exporter.kernel.claim import require_ours
 from damon_exporter.kernel.commands import CommandWriter
 from damon_exporter.kernel.damon_sysfs import Slot
@@ -75,8 +75,8 @@ class TriedRegions:
 def read_regions(schemes: Path) -> Regions:
     """Read the regions that scheme 0 was tried on, or those of schemes 1…T, one for each target.
 
-    Raises `Incomplete` if they do not add up to the total that the kernel states beside them, `KernelError` if they
-    vanish meanwhile.
+    Raises `Incomplete` if they are impossible or do not add up to the total that the kernel states beside them,
+    `KernelError` if they vanish meanwhile.
     """
     count = read_number(schemes / "nr_schemes")
     folders = [schemes / str(i) for i in range(1, count)] or [schemes / "0"]
@@ -99,7 +99,9 @@ def _read_scheme(folder: Path) -> np.ndarray[tuple[int, int], np.dtype[np.uint64
     numbers = [name for name in names_in(folder) if name.isdigit()]
     rows = [[read_number(folder / number / column) for column in COLUMNS] for number in numbers]
     table = np.asarray(rows, np.uint64).reshape(len(rows), len(COLUMNS))
-    table = table[np.argsort(table[:, 0], kind="stable")]
+    table = table[np.lexsort((table[:, 1], table[:, 0]))]
+    if impossible(table[:, 0], table[:, 1]).any():
+        raise Incomplete(f"the regions in {folder} overlap or end before they start")
     total = read_number(folder / "total_bytes")
     if int((table[:, 1] - table[:, 0]).sum()) != total:
         raise Incomplete(f"the regions in {folder} do not add up to its total_bytes, {total}")

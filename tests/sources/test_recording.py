@@ -294,6 +294,14 @@ def test_records_of_damon_stat_are_physical_memory(tmp_path: Path) -> None:
     assert read_recording(path).monitors == {0: RecordedMonitor("damon_stat", "paddr")}
 
 
+def test_regions_of_no_size_are_read(tmp_path: Path) -> None:
+    """CVE-2025-38519."""
+    path = write_json(tmp_path / "r", [record(counted(1, region(0, 4096), region(0, 0), region(4096, 4096)))])
+    recording = read_recording(path)
+    assert recording.damage is None
+    assert [each.regions.end.tolist() for each in recording] == [[0, 4096, 4096]]
+
+
 def test_regions_are_put_in_order(tmp_path: Path) -> None:
     path = write_json(tmp_path / "r", [record(counted(1, region(8192, 12288), region(0, 4096)))])
     assert [each.regions.start.tolist() for each in read_recording(path)] == [[0, 8192]]

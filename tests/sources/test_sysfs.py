@@ -292,6 +292,20 @@ def test_regions_that_do_not_add_up_are_incomplete(tmp_path: Path) -> None:
         read_regions(tmp_path)
 
 
+@pytest.mark.parametrize("second", [(4096, 12288), (2**64 - 4096, 4096)], ids=["overlap", "end before they start"])
+def test_regions_that_no_kernel_makes_are_incomplete(tmp_path: Path, second: tuple[int, int]) -> None:
+    size = (8192 + second[1] - second[0]) % 2**64
+    make_scheme(tmp_path, 0, {"0": (0, 8192, 0, 0), "1": (*second, 0, 0)}, total=size)
+    with pytest.raises(Incomplete, match="overlap or end before they start"):
+        read_regions(tmp_path)
+
+
+def test_regions_of_no_size_are_read_in_whatever_order(tmp_path: Path) -> None:
+    """CVE-2025-38519."""
+    make_scheme(tmp_path, 0, {"0": (0, 4096, 0, 0), "1": (0, 0, 0, 0), "2": (4096, 4096, 0, 0)})
+    assert spans(read_regions(tmp_path)) == [(0, 0), (0, 4096), (4096, 4096)]
+
+
 def test_with_several_schemes_the_first_is_passed_over_and_the_others_are_targets(tmp_path: Path) -> None:
     make_scheme(tmp_path, 0, {"0": (0, 4096, 0, 0)})
     make_scheme(tmp_path, 1, {"0": (0, 4096, 1, 0)})

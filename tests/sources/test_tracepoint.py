@@ -290,6 +290,38 @@ class TestIncomplete:
         kernel.aggregates(3)
         assert shape(kernel.read()) == [{0: 3}] * 2
 
+    @pytest.mark.parametrize(
+        ("impossible", "dropped"),
+        [
+            ([(0x1000, 0x2000, 0, 1), (0x5000, 0x3000, 0, 1), (0x6000, 0x7000, 0, 1)], 1),
+            ([(0x1000, 0x2000, 0, 1), (0x2000, 0x6000, 0, 1), (0x5000, 0x7000, 0, 1)], 1),
+            ([(0x1000, 0x2000, 0, 1), (0x2000, 2**64 - 1, 0, 1), (0x6000, 0x7000, 0, 1)], 1),
+            ([(0x1000, 0x2000, 0, 1), (0x1000, 0x2000, 0, 1), (0x2000, 0x7000, 0, 1)], 1),
+            ([(0x4000, 0x5000, 0, 1), (0x1000, 0x2000, 0, 1), (0x5000, 0x7000, 0, 1)], 2),  # as around a loss
+        ],
+        ids=["ends before it starts", "overlap", "has no end", "twice", "descend"],
+    )
+    def test_regions_that_no_kernel_makes_drop_the_whole_aggregation(
+        self, kernel: Kernel, impossible: list[Region], dropped: int
+    ) -> None:
+        kernel.has_aggregated(3, 3)
+        kernel.emits(0, regions(3))
+        kernel.emits(1, impossible)
+        kernel.passes()
+        kernel.aggregates(3, 3)
+        assert shape(kernel.read()) == [{0: 3, 1: 3}]
+        assert kernel.framer.incomplete == dropped
+
+    @pytest.mark.parametrize("at", [0x1000, 0x2000, 0x3000])
+    def test_a_region_of_no_size_is_one_that_kernels_have_made(self, kernel: Kernel, at: int) -> None:
+        """CVE-2025-38519."""
+        kernel.has_aggregated(3)
+        kernel.emits(0, sorted([(0x1000, 0x2000, 0, 1), (0x2000, 0x3000, 0, 1), (at, at, 0, 1)]))
+        kernel.passes()
+        kernel.aggregates(3)
+        assert shape(kernel.read()) == [{0: 3}, {0: 3}]
+        assert kernel.framer.incomplete == 0
+
 
 class TestTunedIntervals:
     def test_they_come_between_the_aggregations_that_they_stand_between(self, kernel: Kernel) -> None:

@@ -87,14 +87,12 @@ def _half_aggregation_ns(part: Part) -> int:
 def _snapshot(group: dict[int, Part], kdamond: int) -> Snapshot:
     parts = [group[target] for target in sorted(group)]
     target = np.repeat(np.array(sorted(group), np.uint32), [len(part.start) for part in parts])
-    start = np.concatenate([part.start for part in parts])
-    order = np.lexsort((start, target))
     regions = Regions(
-        target=target[order],
-        start=start[order],
-        end=np.concatenate([part.end for part in parts])[order],
-        nr_accesses=np.concatenate([part.nr_accesses for part in parts])[order],
-        age=np.concatenate([part.age for part in parts])[order],
+        target=target,
+        start=np.concatenate([part.start for part in parts]),
+        end=np.concatenate([part.end for part in parts]),
+        nr_accesses=np.concatenate([part.nr_accesses for part in parts]),
+        age=np.concatenate([part.age for part in parts]),
     )
     end_ns = max(part.end_ns for part in parts)
     return Snapshot(kdamond, end_ns, regions, parts[0].intervals, parts[0].age_unit_us)

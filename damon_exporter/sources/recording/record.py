@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from damon_exporter.analysis.snapshot import U32, U64, Intervals
+from damon_exporter.analysis.snapshot import U32, U64, Intervals, impossible
 from damon_exporter.sources.recording.model import Origin
 from damon_exporter.sources.recording.spelling import microseconds, nanoseconds, percent, whole
 
@@ -37,7 +37,7 @@ class OwnNames:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """The regions of one target in one aggregation, in the units of `Snapshot`."""
+    """The regions of one target in one aggregation, in ascending order and in the units of `Snapshot`."""
 
     start_ns: int
     end_ns: int
@@ -82,8 +82,9 @@ class Record:
         regions = value["regions"]
         start = _column((region["start"] for region in regions), np.uint64)
         end = _column((region["end"] for region in regions), np.uint64)
-        order = np.argsort(start, kind="stable")
-        if np.any(end < start) or np.any(start[order][1:] < end[order][:-1]):
+        order = np.lexsort((end, start))
+        start, end = start[order], end[order]
+        if impossible(start, end).any():
             raise ValueError("regions end before they start, overlap, or are those of several targets in one record")
         ages = _ages([region["age"] for region in regions], intervals)
         self.parts.append(
@@ -94,8 +95,8 @@ class Record:
                 age_unit_us=age_unit_us if ages is not None else None,
                 start=start,
                 end=end,
-                nr_accesses=_accesses([region["nr_accesses"] for region in regions], intervals),
-                age=np.zeros(len(start), np.uint32) if ages is None else ages,
+                nr_accesses=_accesses([region["nr_accesses"] for region in regions], intervals)[order],
+                age=np.zeros(len(start), np.uint32) if ages is None else ages[order],
             )
         )
 

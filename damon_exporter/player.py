@@ -87,6 +87,7 @@ class Player:
             reasons=(f"this is a recording, not this host: {_described(self._recording)}", *self._damage()),
             monitors=monitors,
             sources_up={SOURCE: True},
+            snapshots_incomplete=self._recording.incomplete,
             publish_duration_seconds=time.monotonic() - now,
             config_loaded_timestamp=self._started,
             kernel_release=self._recording.origin.kernel_release,

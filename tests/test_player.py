@@ -187,6 +187,18 @@ def test_it_says_where_a_recording_is_damaged(tmp_path: Path) -> None:
     assert Player(recording, Export()).published().reasons[1] == recording.damage
 
 
+def test_what_damage_has_cost_is_counted(tmp_path: Path) -> None:
+    path = tmp_path / "cut.json_compressed"
+    write_recording(path, [snapshot(n * PERIOD_MS, made=_of_two_targets(n)) for n in range(100)])
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 3 // 4])
+    recording = read_recording(path)
+    assert 0 < recording.incomplete < 100
+    with playing(Player(recording, Export.model_validate({"publish": "100ms"}))) as player:
+        state = until(player, lambda state: snapshots_of(state) > 0)
+        assert f"damon_exporter_snapshots_incomplete_total {recording.incomplete}.0" in page(player, "/metrics")
+    assert all(target.monitored_bytes for target in monitors(state)["recording0"].targets)
+
+
 @pytest.mark.parametrize("count", [0, 1])
 def test_what_has_no_length_cannot_be_played(count: int, tmp_path: Path) -> None:
     path = tmp_path / "short.json_compressed"
@@ -246,5 +258,13 @@ def test_kdamonds_without_a_name_are_numbered(recorded: Callable[..., Player]) -
 
 def _many_regions(seed: int) -> Regions:
     """Regions that do not compress well, so that damage hits snapshots."""
+    return regions(*_rows(seed, target=0))
+
+
+def _of_two_targets(seed: int) -> Regions:
+    return regions(*_rows(seed, target=0), *_rows(seed + 1, target=1))
+
+
+def _rows(seed: int, target: int) -> list[tuple[int, ...]]:
     borders = sorted({(seed * 7919 + number * 104_729) % 2**30 for number in range(60)})
-    return regions(*((a, b, (a + seed) % 20, b % 97) for a, b in pairwise(borders)))
+    return [(a, b, (a + seed) % 20, b % 97, target) for a, b in pairwise(borders)]

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_regions import INTERVALS, PAGE, regions
 
-from damon_exporter.sources.recording import RecordingError, read_recording
+from damon_exporter.analysis.snapshot import Snapshot
+from damon_exporter.sources.recording import RecordingError, read_recording, write_recording
 
 SNAPSHOTS = 400
 
@@ -201,3 +203,71 @@ def test_overlapping_regions_are_refused(tmp_path: Path) -> None:
     overlapping = snapshot(0)
     overlapping["regions"] *= 2
     assert "overlap" in str(read_recording(written(tmp_path, records(snapshot(1), overlapping))).damage)
+
+
+# Several targets: the file holds one behind the other
+
+
+def of_target(target: int, snapshots: range) -> dict[str, Any]:
+    return {**records(*map(snapshot, snapshots))[0], "target_id": target}
+
+
+def cut(text: str, before: str) -> bytes:
+    """What is left of a recording that was cut off there."""
+    return text[: text.rindex(before)].encode()
+
+
+@pytest.mark.parametrize("percent", [55, 75, 95])
+def test_snapshots_that_lack_a_target_are_dropped_and_counted(tmp_path: Path, percent: int) -> None:
+    whole = zlib.compress(json.dumps([of_target(target, range(SNAPSHOTS)) for target in (0, 1)]).encode())
+    recording = read_recording(written(tmp_path, whole[: len(whole) * percent // 100]))
+    assert {tuple(each.regions.target.tolist()) for each in recording} == {(0, 1)}
+    assert len(recording) == pytest.approx(SNAPSHOTS * (percent - 50) / 50, abs=SNAPSHOTS * 0.05)
+    assert recording.incomplete == SNAPSHOTS - len(recording)
+    assert f"; {recording.incomplete} snapshots lack a target and are left out" in (recording.damage or "")
+
+
+def test_a_target_of_which_nothing_but_the_name_was_read_leaves_no_snapshot(tmp_path: Path) -> None:
+    text = json.dumps([of_target(target, range(5)) for target in (0, 1)])
+    with pytest.raises(RecordingError, match="not one whole snapshot could be read"):
+        read_recording(written(tmp_path, cut(text, '{"start_time": "0"')))
+
+
+def test_other_kdamonds_lose_nothing_by_it(tmp_path: Path) -> None:
+    other = {**of_target(0, range(5)), "kdamond_idx": 1}
+    text = json.dumps([other, *(of_target(target, range(5)) for target in (0, 1))])
+    recording = read_recording(written(tmp_path, cut(text, '{"start_time": "0"')))
+    assert [each.kdamond for each in recording] == [0] * 5
+    assert list(recording.monitors) == [0]
+    assert recording.incomplete == 5
+
+
+def test_a_target_that_has_gone_is_not_missed(tmp_path: Path) -> None:
+    text = json.dumps([of_target(0, range(3)), of_target(1, range(5)), of_target(2, range(5))])
+    recording = read_recording(written(tmp_path, cut(text, '{"start_time": "400000000"')))
+    assert [len(each.regions) for each in recording] == [3, 3, 3, 2]
+    assert recording.incomplete == 1
+
+
+def test_a_recording_read_to_its_last_record_lacks_nothing(tmp_path: Path) -> None:
+    text = json.dumps([of_target(0, range(5)), of_target(1, range(3))])
+    recording = read_recording(written(tmp_path, zlib.compress(text.encode())[:-4]))
+    assert recording.damage
+    assert [len(each.regions) for each in recording] == [2, 2, 2, 1, 1]
+    assert recording.incomplete == 0
+
+
+def test_a_target_whose_record_is_cut_away_is_missed_if_we_have_written_the_file(tmp_path: Path) -> None:
+    two = regions((0, PAGE, 1, 0, 0), (0, PAGE, 1, 0, 1))
+    one = regions((0, PAGE, 1, 0, 0))
+    made = [
+        Snapshot(kdamond, number * 10**8, two if kdamond else one, INTERVALS, 100_000)
+        for number in range(1, 6)
+        for kdamond in (0, 1)
+    ]
+    write_recording(tmp_path / "r", made)
+    assert read_recording(tmp_path / "r").damage is None
+    text = zlib.decompress((tmp_path / "r").read_bytes()).decode()
+    recording = read_recording(written(tmp_path, cut(text, ',{"kdamond_idx":1')))
+    assert [each.kdamond for each in recording] == [0] * 5
+    assert recording.incomplete == 5

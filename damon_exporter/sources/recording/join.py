@@ -18,27 +18,51 @@ LARGEST_KDAMONDS_FILE = 2**20
 TargetParts = list[tuple[int, Part]]
 """Parts of one kdamond, each with its target index."""
 
+Group = dict[int, Part]
+"""What all targets of a kdamond show of one aggregation, by target index."""
 
-def join_records(records: Iterable[Record], path: Path) -> tuple[tuple[Snapshot, ...], dict[int, RecordedMonitor]]:
-    """Return the snapshots of all kdamonds in time order, and what is told of each kdamond.
+NEVER_NS, FOREVER_NS = -1, 2**63
+
+
+def join_records(records: Iterable[Record], path: Path) -> tuple[tuple[Snapshot, ...], dict[int, RecordedMonitor], int]:
+    """Return the whole snapshots of all kdamonds in time order, what is told of each kdamond, how many lack targets.
 
     Kdamonds are numbered in the order in which the file names them. Records of the same target are one
     behind the other, as `damo record --snapshot` writes one record per snapshot.
     """
     kdamonds: dict[tuple[int, int, int | None], list[Record]] = {}
     for record in records:
-        if record.parts:
+        if record.parts or record.cut_off:
             kdamonds.setdefault(record.kdamond, []).append(record)
     operations = _operations_beside(path)
     monitors = {}
     snapshots: list[Snapshot] = []
+    incomplete = 0
     for number, (key, own) in enumerate(kdamonds.items()):
         targets = _target_indexes(own)
-        monitors[number] = _monitor(own, targets, operations.get(key[:2], ""))
         parts = [(target, part) for record, target in zip(own, targets, strict=True) for part in record.parts]
-        snapshots += _join(parts, number)
+        groups = list(_groups(parts))
+        until_ns = _whole_until_ns(own, targets)
+        whole = [group for group in groups if min(part.end_ns for part in group.values()) <= until_ns]
+        incomplete += len(groups) - len(whole)
+        if whole:
+            monitors[number] = _monitor(own, targets, operations.get(key[:2], ""))
+        snapshots += [_snapshot(group, number) for group in whole]
     snapshots.sort(key=lambda snapshot: snapshot.end_ns)
-    return tuple(snapshots), monitors
+    return tuple(snapshots), monitors, incomplete
+
+
+def _whole_until_ns(records: list[Record], targets: list[int]) -> int:
+    """Return the time up to which nothing is missing of a kdamond's targets, as far as the file tells.
+
+    One target stands behind the other, so a file that ends early has all of the first and none of the last.
+    """
+    if set(records[0].own.targets) - set(targets):
+        return NEVER_NS
+    if records[-1].whole:
+        return FOREVER_NS
+    of_last = (record for record, target in zip(records, targets, strict=True) if target == targets[-1])
+    return max((part.end_ns for record in of_last for part in record.parts), default=NEVER_NS)
 
 
 def _target_indexes(records: list[Record]) -> list[int]:
@@ -62,20 +86,20 @@ def _monitor(records: list[Record], targets: list[int], operations: str) -> Reco
     )
 
 
-def _join(parts: TargetParts, kdamond: int) -> Iterator[Snapshot]:
+def _groups(parts: TargetParts) -> Iterator[Group]:
     """Put the targets of each aggregation together: DAMON traces them one right after the other."""
     parts.sort(key=lambda pair: pair[1].end_ns)
-    group: dict[int, Part] = {}
+    group: Group = {}
     latest_end = 0
     for target, part in parts:
         if group and (target in group or part.end_ns > latest_end):
-            yield _snapshot(group, kdamond)
+            yield group
             group = {}
         if not group:
             latest_end = part.end_ns + _half_aggregation_ns(part)
         group[target] = part
     if group:
-        yield _snapshot(group, kdamond)
+        yield group
 
 
 def _half_aggregation_ns(part: Part) -> int:
@@ -84,7 +108,7 @@ def _half_aggregation_ns(part: Part) -> int:
     return (part.end_ns - part.start_ns) // 2
 
 
-def _snapshot(group: dict[int, Part], kdamond: int) -> Snapshot:
+def _snapshot(group: Group, kdamond: int) -> Snapshot:
     parts = [group[target] for target in sorted(group)]
     target = np.repeat(np.array(sorted(group), np.uint32), [len(part.start) for part in parts])
     regions = Regions(

@@ -38,8 +38,9 @@ class Recording:
     """The snapshots of a recording in time order.
 
     ``monitors`` has one entry for each number that stands in ``Snapshot.kdamond``. ``damage`` says where and
-    why reading stopped early. The snapshots are then those before the damage; as a file holds one target
-    behind the other, some of them may lack targets.
+    why reading stopped early. The snapshots are then those before the damage. As a file holds one target behind
+    the other, some of these lack targets: they are left out and counted in ``incomplete``. A target of which
+    nothing at all was read is missed only in files of our own.
     """
 
     path: Path
@@ -47,6 +48,7 @@ class Recording:
     monitors: Mapping[int, RecordedMonitor]
     origin: Origin
     damage: str | None = None
+    incomplete: int = 0
 
     @property
     def name(self) -> str:

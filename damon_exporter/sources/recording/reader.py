@@ -24,7 +24,7 @@ _CURE = (
 def read_recording(path: Path, memory_limit: int = MEMORY_LIMIT) -> Recording:
     """Read what damo or we have recorded (``json_compressed`` or plain ``json``).
 
-    Raises `RecordingError` if there is not one good snapshot in a damaged file; if some are good, they are
+    Raises `RecordingError` if there is not one whole snapshot in a damaged file; if some are good, they are
     returned together with ``Recording.damage``. What needs more than ``memory_limit`` bytes counts as damage.
     """
     try:
@@ -33,13 +33,15 @@ def read_recording(path: Path, memory_limit: int = MEMORY_LIMIT) -> Recording:
             damage = reader.read()
     except OSError as error:
         raise RecordingError(f"cannot read {path}: {error.strerror or error}") from error
-    snapshots, monitors = join_records(reader.records, path)
+    snapshots, monitors, incomplete = join_records(reader.records, path)
     if damage:
         damage = f"{path} is damaged at {damage}"
         if not snapshots:
-            raise RecordingError(f"{damage}; not one snapshot could be read: {_CURE}")
+            raise RecordingError(f"{damage}; not one whole snapshot could be read: {_CURE}")
+    if incomplete:
+        damage = f"{damage}; {incomplete} snapshots lack a target and are left out"
     origins = (record.own.origin for record in reader.records)
-    return Recording(path, snapshots, monitors, next(filter(None, origins), Origin()), damage)
+    return Recording(path, snapshots, monitors, next(filter(None, origins), Origin()), damage, incomplete)
 
 
 def _pieces(path: Path, file: BinaryIO) -> Iterator[bytes]:
@@ -84,6 +86,7 @@ class _Reader:
             value = self._stream.value()
             if key in FIELDS:
                 _parse(record.read_field, key, value)
+        record.whole = True
 
     def _read_snapshots(self, record: Record) -> None:
         for _ in self._stream.list_elements():

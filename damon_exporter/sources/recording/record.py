@@ -32,6 +32,8 @@ class OwnNames:
     monitor: str = ""
     operations: str = ""
     target: str = ""
+    targets: tuple[int, ...] = ()
+    """The ids of all targets of the kdamond that the file has a record of."""
     origin: Origin | None = None
 
 
@@ -51,16 +53,22 @@ class Part:
 
 @dataclass(slots=True)
 class Record:
-    """A record as far as it has been read; ``fields`` has the keys of `FIELDS`."""
+    """A record as far as it has been read; ``fields`` has the keys of `FIELDS`. ``whole``: it was read to its end."""
 
     fields: dict[str, Any] = field(default_factory=dict)
     parts: list[Part] = field(default_factory=list)
+    whole: bool = False
 
     @property
     def kdamond(self) -> tuple[int, int, int | None]:
         """What tells kdamonds apart. A record of a scheme has only the regions that this was tried on."""
         get = self.fields.get
         return get("kdamond_idx") or 0, get("context_idx") or 0, get("scheme_idx")
+
+    @property
+    def cut_off(self) -> bool:
+        """Was reading stopped in the midst of this target? It may have been before the target was named."""
+        return not self.whole and "target_id" in self.fields
 
     @property
     def own(self) -> OwnNames:
@@ -185,9 +193,10 @@ def _name(value: Any) -> str:
 
 def _own_names(value: Any) -> OwnNames:
     names = {key: _name(value[key]) for key in ("monitor", "operations", "target") if key in value}
+    targets = tuple(whole(target) for target in value.get("targets", ()))
     words = value.get("origin")
     origin = Origin(**{key: _name(words[key]) for key in Origin.__slots__ if key in words}) if words else None
-    return OwnNames(**names, origin=origin)
+    return OwnNames(**names, targets=targets, origin=origin)
 
 
 FIELDS: dict[str, Callable[[Any], Any]] = {

@@ -140,6 +140,7 @@ class RecordingWriter:
             "monitor": monitor.name,
             "operations": monitor.operations,
             "target": monitor.targets.get(target, ""),
+            "targets": [index for number, index in self._targets if number == kdamond],
             "origin": _without_empty(asdict(self._origin)) if is_first else {},
         }
         return {

@@ -54,6 +54,8 @@ def serve(config: Config, paths: KernelPaths, addresses: Sequence[str], telemetr
 def serve_recording(recording: Recording, export: Export, addresses: Sequence[str], telemetry_path: str) -> None:
     """Serve a recording's numbers until SIGTERM or SIGINT."""
     stop = StopSignal()
+    if recording.damage:
+        log.error("%s", recording.damage)
     player = Player(recording, export)
     with Server(addresses, make_app(player.published, telemetry_path)) as server:
         _say_where(server, telemetry_path)

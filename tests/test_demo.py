@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from debian_tools import debian_program
+from running import COMMAND, Running
 
 import damon_exporter
 from damon_exporter.analysis.snapshot import Snapshot
@@ -61,6 +62,20 @@ def test_promtool_has_nothing_to_say_about_the_metrics(demo: str) -> None:
         [promtool, "check", "metrics"], input=_page(demo, "/metrics"), capture_output=True, text=True, check=False
     )
     assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", "")
+
+
+def test_a_damaged_recording_is_played_and_the_damage_is_an_error_in_the_log(tmp_path: Path) -> None:
+    damaged = tmp_path / "damaged.damon"
+    damaged.write_bytes(SHIPPED.read_bytes()[: SHIPPED.stat().st_size * 9 // 10])
+    with Running(str(damaged), command=(*COMMAND, "demo")) as running:
+        running.wait_for(lambda: running.value("damon_snapshots_total", monitor="node"))
+        ready = running.fetch("/-/ready")[1]
+        assert running.stop() == 0
+    (error,) = [line for line in running.ended_with.splitlines() if "level=error" in line]
+    told = f"{damaged} is damaged at snapshot"
+    assert told in error
+    assert re.search(r"byte \d+: the compressed data end early", error)
+    assert told in ready
 
 
 def test_the_recording_is_small_whole_and_described_beside_it() -> None:

@@ -118,7 +118,7 @@ class TraceFeed:
         """Close what cannot be read, to open it anew after a while."""
         self.errors["trace_ring"] += 1
         log.error("%s", error)
-        self._framer = Framer()
+        self._framer.begin_anew()
         with contextlib.suppress(KernelError):
             self._ring.close()
         self._problem = str(error)

@@ -36,7 +36,7 @@ class CpuBuffers:
         # Anonymous memory costs only what has been used of it.
         size = len(paths) * self._most_pages * page_bytes
         self._view = memoryview(mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
-        self._fds: list[int] = []
+        self._files: dict[int, Path] = {}
         self._epoll = select.epoll()
         with ExitStack() as undo:
             undo.callback(self.close)
@@ -47,7 +47,7 @@ class CpuBuffers:
     def _open(self, path: Path) -> None:
         try:
             fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-            self._fds.append(fd)
+            self._files[fd] = path
             self._epoll.register(fd, select.EPOLLIN)
         except OSError as error:
             raise explain(error, "open", path) from error
@@ -55,9 +55,9 @@ class CpuBuffers:
     def close(self) -> None:
         """Close all; an instance can only be removed then."""
         self._epoll.close()
-        for fd in self._fds:
+        for fd in self._files:
             os.close(fd)
-        self._fds = []
+        self._files = {}
 
     def wait(self, timeout_s: float) -> bool:
         """Wait until a buffer has filled to ``buffer_percent``, at most so long; tell whether one has."""
@@ -70,7 +70,7 @@ class CpuBuffers:
         """
         end = 0
         unfinished = []
-        for fd in self._fds:
+        for fd in self._files:
             begin, end = end, self._drain(fd, end)
             if end - begin == self._most_pages:
                 unfinished.append(end - 1)
@@ -87,7 +87,7 @@ class CpuBuffers:
             except BlockingIOError:
                 break
             except OSError as error:
-                raise explain(error, "read", f"/proc/self/fd/{fd}") from error
+                raise explain(error, "read", self._files[fd]) from error
             if not got:
                 break
             whole, rest = divmod(got, self._page_bytes)

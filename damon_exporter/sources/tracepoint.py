@@ -83,6 +83,12 @@ class Framer:
         known = self._kdamonds.pop(kdamond, None)
         self._incomplete_before += known.incomplete if known else 0
 
+    def begin_anew(self) -> None:
+        """Drop what is known of all kdamonds: what is fed next does not follow on what was fed before."""
+        self._lost_before = False
+        for kdamond in [*self._kdamonds]:
+            self.forget(kdamond)
+
 
 def _time(result: Aggregation | IntervalsTuned) -> int:
     return result.end_ns if isinstance(result, Aggregation) else result.at_ns

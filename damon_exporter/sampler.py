@@ -17,9 +17,13 @@ from damon_exporter.watches import Watches
 
 log = logging.getLogger(__name__)
 
+LONGEST_WAIT = 1.0
+"""How long (s) to wait for the source at most, so that a stop is noticed soon however rarely is published. That is as
+often as with the default of `export.publish`; a look at buffers that hold nothing is cheap."""
+
 
 class Sampler:
-    """Waits for the source, never longer than until the next publication is due."""
+    """Waits for the source, never longer than until the next publication is due, or a second."""
 
     def __init__(
         self,
@@ -48,7 +52,7 @@ class Sampler:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop within one publication."""
+        """Stop within a second."""
         self._stopping.set()
         self._thread.join()
         self._feed.close()
@@ -57,7 +61,7 @@ class Sampler:
         try:
             due = time.monotonic()
             while not self._stopping.is_set():
-                self._feed.wait(max(due - time.monotonic(), 0.0))
+                self._feed.wait(min(max(due - time.monotonic(), 0.0), LONGEST_WAIT))
                 self._take_in(time.monotonic())
                 if (now := time.monotonic()) >= due:
                     self._publish(now)

@@ -77,6 +77,18 @@ def test_ctrl_c_ends_with_0_and_leaves_everything_as_it_was(kernel: FakeKernel, 
     assert everything(kernel) == before
 
 
+@pytest.mark.parametrize("source", ["tracepoint", "sysfs"])
+def test_sigterm_ends_soon_however_rarely_is_published(kernel: FakeKernel, config: ConfigFlag, source: str) -> None:
+    rare = QUICK.replace("publish: 100ms", "publish: 1m").replace("{settle", f"{{source: {source}, settle")
+    with Running(*path_flags(kernel.paths), config(rare)) as running:
+        running.wait_for(lambda: kernel.read("nr_kdamonds") == "1" and kernel.read("0/state") == "on")
+        time.sleep(1.0)  # the first publication is over
+        begun = time.monotonic()
+        assert running.stop() == 0
+        assert time.monotonic() - begun < 4.0
+    assert kernel.read("nr_kdamonds") == "0"
+
+
 def test_after_sigkill_the_kdamond_is_adopted(kernel: FakeKernel, config: ConfigFlag) -> None:
     with Running(*path_flags(kernel.paths), config(QUICK)) as first:
         first.wait_for(lambda: first.value("damon_snapshots_total", monitor="node"))

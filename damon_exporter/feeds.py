@@ -162,6 +162,7 @@ class SysfsFeed:
         self._period = period
         self._why = why
         self._readers: dict[int, TriedRegions] = {}
+        self._said: dict[int, str] = {}  # of each kdamond, since its last snapshot
 
     @property
     def up(self) -> Mapping[str, bool]:
@@ -182,6 +183,7 @@ class SysfsFeed:
         own = [kdamond for kdamond in roster.watched if kdamond.owner == "exporter"]
         readers = {kdamond.pid: self._readers.get(kdamond.pid) or self._reader(kdamond) for kdamond in own}
         self._readers = {pid: reader for pid, reader in readers.items() if reader}
+        self._said = {pid: said for pid, said in self._said.items() if pid in self._readers}
         found = (self._poll(pid, reader, now) for pid, reader in self._readers.items())
         return [snapshot for snapshot in found if snapshot]
 
@@ -196,13 +198,19 @@ class SysfsFeed:
 
     def _poll(self, pid: int, reader: TriedRegions, now: float) -> Snapshot | None:
         try:
-            return reader.poll(now)
+            snapshot = reader.poll(now)
         except Incomplete as problem:
             self.incomplete += 1
             log.debug("kdamond %d: %s", pid, problem)
         except KernelError as error:
             self.errors["sysfs"] += 1
-            log.warning("kdamond %d: %s", pid, error)
+            if self._said.get(pid) != str(error):
+                log.warning("kdamond %d: %s", pid, error)
+            self._said[pid] = str(error)
+        else:
+            if snapshot:
+                self._said.pop(pid, None)
+            return snapshot
         return None
 
 

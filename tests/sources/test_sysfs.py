@@ -254,6 +254,30 @@ def test_the_feed_counts_what_is_not_whole_and_what_has_failed(kernel: FakeKerne
     assert feed.incomplete == 0
 
 
+def test_a_problem_is_logged_once_until_it_changes_or_comes_back(
+    kernel: FakeKernel, sampling: Sampling, caplog: pytest.LogCaptureFixture
+) -> None:
+    driven, _ = sampling()
+    feed = SysfsFeed(kernel.paths, lambda: driven.supervisor.writer, 0.01, "because")
+
+    def collect_until(condition: Callable[[list[object]], object]) -> None:
+        deadline = time.monotonic() + 10
+        while not condition(feed.collect(driven.supervisor.roster, time.monotonic())):
+            assert time.monotonic() < deadline
+            feed.wait(0.01)
+
+    def fail(error: int, times: int) -> None:
+        already = feed.errors["sysfs"]
+        kernel.fail("*/total_bytes", "read", error, count=times)
+        collect_until(lambda _: feed.errors["sysfs"] == already + times)
+
+    fail(errno.EIO, times=3)
+    fail(errno.EPERM, times=2)
+    collect_until(lambda reports: reports)
+    fail(errno.EPERM, times=2)
+    assert [record.message.rsplit("(")[-1] for record in caplog.records] == ["EIO)", "EPERM)", "EPERM)"]
+
+
 # Folders made by hand
 
 

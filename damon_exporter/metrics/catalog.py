@@ -173,8 +173,8 @@ MONITOR = Section(
             "damon_monitor_up",
             Kind.GAUGE,
             _MONITOR,
-            "1 if the kdamond runs, 0 if it was asked for and does not; the landing page says why.",
-            "sysfs kdamonds/N/state or module parameters",
+            "1 if the kdamond runs and no report of it is overdue, 0 otherwise; the landing page says why.",
+            "sysfs kdamonds/N/state or module parameters, and snapshots",
         ),
         Metric(
             "damon_sample_interval_seconds",
@@ -230,7 +230,7 @@ EXPORTER = Section(
             Kind.GAUGE,
             ("feature",),
             "1 if this kernel, with the exporter's permissions, has the feature.",
-            "files probed at start",
+            "files probed every few seconds",
         ),
         Metric(
             "damon_exporter_errors_total",
@@ -265,7 +265,7 @@ EXPORTER = Section(
             "damon_exporter_snapshots_incomplete_total",
             Kind.COUNTER,
             (),
-            "Snapshots dropped because some of their regions were missing.",
+            "Snapshots dropped because some of their regions were missing or impossible.",
             _SNAPSHOT,
         ),
         Metric(

@@ -72,9 +72,9 @@ class Framer:
 
     @property
     def incomplete(self) -> int:
-        """How many aggregations were dropped because events of them are missing.
+        """How many aggregations were dropped because events of them are missing, or tell what cannot be.
 
-        These are the one under way when tracing began, and those around a loss.
+        These are the one under way when tracing began, those around a loss, and those of a corrupt page.
         """
         return self._incomplete_before + sum(kdamond.incomplete for kdamond in self._kdamonds.values())
 

@@ -259,7 +259,7 @@ def test_a_reboot_ends_and_forgets_everything(fake_kernel: Start) -> None:
         hanging = subprocess.Popen(["sh", "-c", f"echo off > {kernel.kdamonds}/0/state"], stderr=subprocess.DEVNULL)
         kernel.reboot()
         assert errno_of(lambda: pipe.read(1)) == errno.ENODEV
-    hanging.wait(5)
+    assert hanging.wait(5) != 0
     assert kernel.read("nr_kdamonds") == "0"
     assert list((kernel.tracefs / "instances").iterdir()) == []
     assert sorted(path.name for path in kernel.procfs.glob("[0-9]*")) == ["1", "2", "700"]

@@ -1,5 +1,6 @@
 """Faults that a test orders: an errno or a delay for the paths that match a pattern."""
 
+import errno
 import time
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
@@ -18,6 +19,7 @@ class Fault:
     delay: float = 0.0
     count: int | None = None
     lifted: bool = False
+    abandoned: bool = False
 
 
 @dataclass
@@ -43,19 +45,30 @@ class Faults:
                 raise fail(fault.errno)
 
     def wait(self, operation: str, path: str, lock: Condition) -> None:
-        """Sleep as has been ordered for this operation, with the lock let go, or until the fault is lifted."""
+        """Sleep as has been ordered for this operation, with the lock let go, or until the fault is lifted.
+
+        ENODEV if the kernel has been shut down meanwhile.
+        """
         for fault in self._matching(operation, path):
             if fault.delay:
                 self._use_up(fault)
                 until = time.monotonic() + fault.delay
                 while not fault.lifted and (rest := until - time.monotonic()) > 0:
                     lock.wait(rest)
+                if fault.abandoned:
+                    raise fail(errno.ENODEV)
 
     def lift(self) -> None:
         """End all faults, and wake who is delayed by one."""
         for fault in self.ordered:
             fault.lifted = True
         self.ordered.clear()
+
+    def abandon(self) -> None:
+        """End all faults as the kernel is shut down: what is delayed by one must not act on the next."""
+        for fault in self.ordered:
+            fault.abandoned = True
+        self.lift()
 
     def _matching(self, operation: str, path: str) -> list[Fault]:
         return [fault for fault in self._active if fault.operation == operation and fnmatch(path, fault.path)]

@@ -58,7 +58,7 @@ class Kernel:
 
     def shut_down(self) -> None:
         """End all that runs and remove all files."""
-        self.faults.lift()
+        self.faults.abandon()
         for kdamond in self.core.running:
             kdamond.stop()
         for name in list(self.root.children):

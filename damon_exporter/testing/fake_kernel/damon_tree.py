@@ -10,6 +10,7 @@ OPERATIONS = ("vaddr", "fvaddr", "paddr")
 MOST_PROBES = 4
 CORE_FILTERS = ("addr", "target")
 UINT_BITS = 32
+NO_NODE = -1
 
 
 class Layout:
@@ -78,7 +79,7 @@ class Layout:
             action=Choice(*self.actions()),
             access_pattern=folder(sz=span(), nr_accesses=span(), age=span()),
             apply_interval_us=Number(),
-            target_nid=Number(bits=UINT_BITS, signed=True),
+            target_nid=Number(NO_NODE, bits=UINT_BITS, signed=True),
             quotas=self.quotas(),
             watermarks=folder(
                 metric=Choice("none", "free_mem_rate"),

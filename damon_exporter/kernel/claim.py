@@ -59,7 +59,7 @@ class Claim:
         """Go on with slots that carry our token, made by an earlier run, and mark those that it did not get to."""
         self._stopped_modules |= stopped_modules
         for slot in self._tree.slots():
-            if slot_token(slot) is None and not slot.running() and is_default(slot):
+            if slot_token(slot) is None and is_default(slot):
                 self._mark(slot)
 
     def stop_modules(self, names: Set[str]) -> None:

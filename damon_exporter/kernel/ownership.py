@@ -3,16 +3,43 @@
 import enum
 import fcntl
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from damon_exporter.kernel.damon_sysfs import DamonTree, Slot
 from damon_exporter.kernel.errors import Busy, Denied, KernelError, Unsupported, explain
 from damon_exporter.kernel.modules import MODULES
-from damon_exporter.kernel.plan import SPARE_TOKEN_FILE, TOKEN_FILE
+from damon_exporter.kernel.plan import ATTRIBUTES, INTERVALS, NR_SCHEMES, SPARE_TOKEN_FILE, TOKEN_FILE
 
 MAGIC = 0xDA305E
 VERSION = 1
+
+UNTOLD = ("avail_operations", "memcg_path", "path")
+"""Files that tell nothing of what somebody has set: a list of the kernel's, and paths of cgroups, whose folder is there
+only if its ``nr_…`` says so, and whose reading races with writers before 7.1."""
+
+FRESH: Mapping[str, tuple[str, ...]] = {
+    "state": ("off",),
+    "pid": ("-1",),
+    "contexts/nr_contexts": ("0", "1"),
+    "contexts/0/operations": ("vaddr",),
+    "contexts/0/addr_unit": ("1",),
+    f"{INTERVALS}/sample_us": ("5000",),
+    f"{INTERVALS}/aggr_us": ("100000",),
+    f"{INTERVALS}/update_us": ("60000000",),
+    f"{ATTRIBUTES}/nr_regions/min": ("10",),
+    f"{ATTRIBUTES}/nr_regions/max": ("1000",),
+    NR_SCHEMES: ("0", "1"),
+    "contexts/0/schemes/0/action": ("stat",),
+    "contexts/0/schemes/0/target_nid": ("-1",),
+    "contexts/0/schemes/0/quotas/goal_tuner": ("consist",),
+    "contexts/0/schemes/0/watermarks/metric": ("none",),
+}
+"""What files of a slot show in which nothing has been set but a context and a scheme, from 5.18 to 7.3."""
+
+UNSET = ("0", "N", "")
+"""What all other files show then. One of a later kernel that does not is taken for somebody's: that harms nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +116,7 @@ class Survey:
         return frozenset().union(*(token.modules for token in self.tokens.values()))
 
 
-def survey(tree: DamonTree, slots_made: int | None = None) -> Survey:
+def survey(tree: DamonTree, slots_made: int = 0) -> Survey:
     """Look at every slot, without writing anything; raises `Busy` or `Gone` while somebody changes it.
 
     ``slots_made`` is how many we would make: only so many empty slots can be what a killed exporter left.
@@ -97,7 +124,7 @@ def survey(tree: DamonTree, slots_made: int | None = None) -> Survey:
     try:
         slots = list(tree.slots())
         tokens = {slot.index: token for slot in slots if (token := slot_token(slot))}
-        return Survey(_holder(slots, tokens, slots_made or len(slots)), tokens)
+        return Survey(_holder(slots, tokens, slots_made), tokens)
     except (Denied, Unsupported) as problem:
         return Survey(Holder.UNREADABLE, problem=problem)
 
@@ -126,34 +153,22 @@ def _token_in(slot: Slot, leaf: str) -> Token | None:
 
 
 def is_default(slot: Slot) -> bool:
-    """Has nothing been set in this slot but a context and a scheme?"""
-    if slot.number("contexts/nr_contexts") == 0:
-        return True
-    defaults = (
-        ("contexts/0/operations", "vaddr"),
-        ("contexts/0/targets/nr_targets", "0"),
-        ("contexts/0/monitoring_attrs/intervals/sample_us", "5000"),
-        ("contexts/0/monitoring_attrs/intervals/aggr_us", "100000"),
-        ("contexts/0/monitoring_attrs/intervals/update_us", "60000000"),
-        ("contexts/0/monitoring_attrs/nr_regions/min", "10"),
-        ("contexts/0/monitoring_attrs/nr_regions/max", "1000"),
-    )
-    return slot.difference(defaults) is None and slot.number("contexts/0/schemes/nr_schemes") <= 1
+    """Has nothing been set in this slot but a context and a scheme? Compares every file; raises `KernelError`."""
+    leaves = (file.removeprefix(f"{slot.folder}/") for file in _telling_files(slot.folder))
+    return not slot.running() and all(slot.read(leaf) in FRESH.get(leaf, UNSET) for leaf in leaves)
 
 
 def contents(tree: DamonTree) -> int:
-    """Digest the values of an idle tree, so that two looks tell whether anybody has changed it in between.
+    """Digest the values of an idle tree, so that two looks tell whether anybody has changed it in between."""
+    return hash(tuple((file, _bytes_or_none(file)) for file in _telling_files(tree.size_file.parent)))
 
-    Paths of cgroups are left out: reading them races with writers before 7.1.
-    """
-    values = []
-    for folder, _, names in sorted(os.walk(tree.size_file.parent)):
+
+def _telling_files(top: Path) -> Iterator[str]:
+    """Yield all files below a folder that tell what somebody has set, in the same order every time."""
+    for folder, _, names in sorted(os.walk(top)):
         for name in sorted(names):
-            if name in ("memcg_path", "path"):
-                continue
-            path = os.path.join(folder, name)  # noqa: PTH118 - thousands of files: strings are faster
-            values.append((path, _bytes_or_none(path)))
-    return hash(tuple(values))
+            if name not in UNTOLD:
+                yield os.path.join(folder, name)  # noqa: PTH118 - thousands of files: strings are faster
 
 
 def _bytes_or_none(path: str) -> bytes | None:

@@ -2,17 +2,28 @@
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from damon_exporter.kernel.damon_sysfs import DamonTree
+from damon_exporter.kernel.damon_sysfs import DamonTree, Slot
 from damon_exporter.kernel.errors import Busy, Denied, Gone, Unsupported
 from damon_exporter.kernel.modules import MODULES
-from damon_exporter.kernel.ownership import MAGIC, VERSION, Holder, Token, TreeLock, contents, slot_token, survey
+from damon_exporter.kernel.ownership import (
+    MAGIC,
+    VERSION,
+    Holder,
+    Token,
+    TreeLock,
+    contents,
+    is_default,
+    slot_token,
+    survey,
+)
 from damon_exporter.kernel.plan import NR_SCHEMES, SPARE_TOKEN_FILE, skeleton
 from damon_exporter.testing.fake_kernel import FakeKernel
 
@@ -144,29 +155,60 @@ def test_what_was_killed_before_its_first_token_is_unfinished(kernel: FakeKernel
         kernel.write("0/contexts/nr_contexts", 1)
     if made == "schemes":
         kernel.write("0/contexts/0/schemes/nr_schemes", 1)
-    assert survey(tree).holder is Holder.UNFINISHED
+    assert survey(tree, slots_made=2).holder is Holder.UNFINISHED
 
 
-@pytest.mark.parametrize(
-    ("leaf", "value"),
-    [
-        ("operations", "paddr"),
-        ("targets/nr_targets", 1),
-        ("schemes/nr_schemes", 2),
-        ("monitoring_attrs/intervals/sample_us", 6000),
-        ("monitoring_attrs/intervals/aggr_us", 200_000),
-        ("monitoring_attrs/intervals/update_us", 1_000_000),
-        ("monitoring_attrs/nr_regions/min", 20),
-        ("monitoring_attrs/nr_regions/max", 500),
-    ],
-)
-def test_anything_that_somebody_has_set_makes_an_idle_tree_his(
-    kernel: FakeKernel, tree: DamonTree, leaf: str, value: object
+@pytest.mark.parametrize("slots_made", [0, 1, 3])
+def test_another_number_of_slots_than_we_make_is_not_unfinished(
+    kernel: FakeKernel, tree: DamonTree, slots_made: int
 ) -> None:
     kernel.write("nr_kdamonds", 2)
-    kernel.write("1/contexts/nr_contexts", 1)
-    kernel.write(f"1/contexts/0/{leaf}", value)
-    assert survey(tree).holder is Holder.SOMEBODY_IDLE
+    assert survey(tree, slots_made).holder is Holder.SOMEBODY_IDLE
+
+
+def settings_below(folder: Path) -> Iterator[Path]:
+    """Files that can be written, but those that are commands or make folders of which we make one, too."""
+    for file in sorted(folder.rglob("*")):
+        if file.is_file() and file.stat().st_mode & 0o200 and file.name not in ("state", "nr_contexts"):
+            yield file
+
+
+def set_to_anything_else(file: Path) -> None:
+    """Write the first of some values that the kernel takes and then shows in the place of what it showed."""
+    before = file.read_text()
+    for value in ("2", "Y", "paddr", "pageout", "temporal", "free_mem_rate"):
+        with suppress(OSError):
+            file.write_text(value)
+            if file.read_text() != before:
+                return
+    pytest.fail(f"{file} cannot be set")
+
+
+def test_anything_that_somebody_has_set_makes_an_idle_tree_his(kernel: FakeKernel, tree: DamonTree) -> None:
+    def stage() -> None:
+        kernel.write("nr_kdamonds", 2)
+        kernel.write("1/contexts/nr_contexts", 1)
+        kernel.write("1/contexts/0/schemes/nr_schemes", 1)
+
+    stage()
+    for file in list(settings_below(kernel.kdamonds / "1")):
+        assert survey(tree, slots_made=2).holder is Holder.UNFINISHED
+        set_to_anything_else(file)
+        assert survey(tree, slots_made=2).holder is Holder.SOMEBODY_IDLE, file
+        stage()
+
+
+def test_a_file_that_no_known_kernel_has_is_unset_only_if_it_shows_nothing(tmp_path: Path) -> None:
+    slot = Slot(tmp_path, 0)
+    (tmp_path / "state").write_text("off\n")
+    news = tmp_path / "contexts/0/news"
+    news.parent.mkdir(parents=True)
+    for shown in ("0", "N", ""):
+        news.write_text(f"{shown}\n")
+        assert is_default(slot)
+    for shown in ("1", "Y", "fast"):
+        news.write_text(f"{shown}\n")
+        assert not is_default(slot)
 
 
 def test_a_kdamond_without_token_is_somebodys_even_beside_ours(kernel: FakeKernel, tree: DamonTree) -> None:

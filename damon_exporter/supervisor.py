@@ -13,7 +13,6 @@ from damon_exporter.kernel.commands import CommandWriter
 from damon_exporter.kernel.damon_sysfs import DamonTree, Slot
 from damon_exporter.kernel.errors import Busy, Denied, Gone, KernelError, Unsupported
 from damon_exporter.kernel.modules import modules
-from damon_exporter.kernel.ownership import survey
 from damon_exporter.kernel.paths import KernelPaths
 from damon_exporter.obstacles import STUCK, modules_in_the_way, obstacles, reason_of
 from damon_exporter.roster import Roster, Waiting, Watched
@@ -110,7 +109,7 @@ class Supervisor:
 
     def _control(self, now: float) -> Mapping[str, str]:
         """Keep, take or wait for the tree; return what is in the way."""
-        seen = survey(self._tree, len(self._keepers))
+        seen = self._tenure.look()
         self._tenure.check(seen, now)
         blocked: Mapping[str, str] = {}
         if not self._tenure.held:

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from damon_exporter.backoff import BackOff
 from damon_exporter.config import Kernel
@@ -13,7 +14,7 @@ from damon_exporter.kernel.commands import CommandWriter
 from damon_exporter.kernel.damon_sysfs import DamonTree
 from damon_exporter.kernel.errors import Busy, KernelError
 from damon_exporter.kernel.modules import MODULES
-from damon_exporter.kernel.ownership import Holder, Survey, TreeLock, contents
+from damon_exporter.kernel.ownership import Holder, Survey, TreeLock, contents, survey
 from damon_exporter.kernel.paths import KernelPaths
 from damon_exporter.planning import Abilities
 
@@ -42,6 +43,8 @@ class Tenure:
         self._free_since: float | None = None
         self._tokens_gone_since: float | None = None
         self._contents: tuple[Holder, int] = (Holder.NOBODY, 0)
+        self._has_looked = False
+        self._left_unfinished: int | None = None
         self._absence = BackOff(max(kernel.settle, SHORTEST_ABSENCE), LONGEST_BACK_OFF)
         self._not_before = 0.0
         self.slot_features: Mapping[str, bool] = {}
@@ -67,12 +70,26 @@ class Tenure:
             self._claim = Claim(self._paths, self._tree, self._writer)
         return None
 
+    def look(self) -> Survey:
+        """Survey the tree. What looks unfinished is a killed exporter's only if it was so at our first look, and is
+        just as it was; it is somebody's who begins to stage something otherwise.
+        """
+        seen = survey(self._tree, len(self._keepers))
+        found = contents(self._tree) if seen.holder is Holder.UNFINISHED else None
+        if not self._has_looked:
+            self._has_looked, self._left_unfinished = True, found
+        elif found != self._left_unfinished:
+            self._left_unfinished = None
+        if found is not None and self._left_unfinished is None:
+            return replace(seen, holder=Holder.SOMEBODY_IDLE)
+        return seen
+
     def seek(self, seen: Survey, blocked: Mapping[str, str], now: float) -> None:
         """Take the tree if it is ours from an earlier run, or has been free for long enough; raises `KernelError`."""
         if self._claim and seen.holder is Holder.US:
             self._inherit(self._claim, seen, now)
         elif self._claim and seen.holder is Holder.UNFINISHED:
-            if now >= self._not_before and self._settled(seen, now):
+            if self._settled(seen, now):
                 log.info("removing empty slots that a killed exporter has left")
                 self._tree.resize(0)
         elif blocked or self._claim is None:

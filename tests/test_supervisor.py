@@ -389,13 +389,41 @@ def test_another_number_of_empty_slots_is_somebody_elses(kernel: FakeKernel, slo
         assert kernel.read("nr_kdamonds") == str(slots)
 
 
-def test_a_slot_that_somebody_makes_while_we_wait_gets_the_whole_of_settle(kernel: FakeKernel) -> None:
+def test_a_slot_that_somebody_makes_after_our_start_is_his(kernel: FakeKernel) -> None:
     with Driven(kernel.paths, SETTLING) as driven:
         driven.look()
         kernel.write("nr_kdamonds", 1)
-        driven.look(29)
-        driven.look(1)
-        assert kernel.read("nr_kdamonds") == "1"
+        roster = driven.look_for(120, every=20)
+        assert "another tool has left its kdamonds in the control tree" in roster.blocked["foreign_kdamond"]
+    assert kernel.read("nr_kdamonds") == "1"
+
+
+def test_empty_slots_that_somebody_uses_after_our_start_are_his(kernel: FakeKernel) -> None:
+    kernel.write("nr_kdamonds", 1)
+    with Driven(kernel.paths, SETTLING) as driven:
+        driven.look()
+        kernel.write("0/contexts/nr_contexts", 1)
+        roster = driven.look_for(120, every=20)
+        assert "foreign_kdamond" in roster.blocked
+    assert kernel.read("0/contexts/nr_contexts") == "1"
+
+
+def test_a_tree_that_somebody_has_staged_and_not_yet_started_is_left_alone(kernel: FakeKernel) -> None:
+    kernel.write("nr_kdamonds", 1)
+    kernel.write("0/contexts/nr_contexts", 1)
+    kernel.write("0/contexts/0/schemes/nr_schemes", 1)
+    kernel.write("0/contexts/0/schemes/0/action", "pageout")
+    before = everything(kernel)
+    with Driven(kernel.paths, SETTLING) as driven:
+        driven.look_for(120, every=20)
+    assert everything(kernel) == before
+
+
+def test_without_monitors_no_slots_can_be_what_we_left_unfinished(kernel: FakeKernel) -> None:
+    kernel.write("nr_kdamonds", 1)
+    with Driven(kernel.paths, "{monitors: [], kernel: {settle: 0s}}") as driven:
+        driven.look_for(10)
+    assert kernel.read("nr_kdamonds") == "1"
 
 
 def test_slots_without_any_mark_are_taken_back_even_if_a_module_is_in_the_way(fake_kernel: Start) -> None:

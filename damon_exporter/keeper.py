@@ -6,9 +6,9 @@ from damon_exporter import planning
 from damon_exporter.analysis.snapshot import Intervals
 from damon_exporter.backoff import BackOff
 from damon_exporter.config import Monitor
-from damon_exporter.kernel.claim import Claim, NotOurs
+from damon_exporter.kernel.claim import Claim
 from damon_exporter.kernel.damon_sysfs import Slot
-from damon_exporter.kernel.errors import KernelError, Unsupported
+from damon_exporter.kernel.errors import KernelError, NotOurs, Unsupported
 from damon_exporter.kernel.ownership import slot_token
 from damon_exporter.kernel.paths import KernelPaths
 from damon_exporter.planning import Abilities, NothingToWatch, Planned

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Set
 
-from damon_exporter.kernel.errors import Busy, Denied, Gone, KernelError, Stuck
+from damon_exporter.kernel.errors import Busy, Denied, Gone, KernelError, NotOurs, Stuck
 from damon_exporter.kernel.features import Feature
 from damon_exporter.kernel.modules import Module
 from damon_exporter.kernel.ownership import Holder, Survey
@@ -56,6 +56,6 @@ def reason_of(problem: KernelError) -> str:
     """Return the reason's name for what went wrong."""
     if isinstance(problem, Stuck):
         return "stuck"
-    if isinstance(problem, Busy | Gone):
+    if isinstance(problem, Busy | Gone | NotOurs):
         return "foreign_kdamond"
     return "permission" if isinstance(problem, Denied) else "unsupported"

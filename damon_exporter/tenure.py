@@ -9,10 +9,10 @@ from damon_exporter.backoff import BackOff
 from damon_exporter.config import Kernel
 from damon_exporter.keeper import LONGEST_BACK_OFF, PATIENCE, Keeper
 from damon_exporter.kernel import features
-from damon_exporter.kernel.claim import Claim, NotOurs
+from damon_exporter.kernel.claim import Claim
 from damon_exporter.kernel.commands import CommandWriter
 from damon_exporter.kernel.damon_sysfs import DamonTree
-from damon_exporter.kernel.errors import Busy, KernelError
+from damon_exporter.kernel.errors import Busy, KernelError, NotOurs
 from damon_exporter.kernel.modules import MODULES
 from damon_exporter.kernel.ownership import Holder, Survey, TreeLock, contents, survey
 from damon_exporter.kernel.paths import KernelPaths

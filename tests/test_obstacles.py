@@ -2,7 +2,7 @@
 
 import pytest
 
-from damon_exporter.kernel.errors import Busy, Denied, Gone, KernelError, Rejected, Stuck, Unsupported
+from damon_exporter.kernel.errors import Busy, Denied, Gone, KernelError, NotOurs, Rejected, Stuck, Unsupported
 from damon_exporter.kernel.features import Feature
 from damon_exporter.kernel.modules import MODULES, Module
 from damon_exporter.kernel.ownership import Holder, Survey
@@ -70,6 +70,7 @@ def test_our_own_leftovers_are_not(holder: Holder) -> None:
     [
         (Busy(), "foreign_kdamond"),
         (Gone(), "foreign_kdamond"),
+        (NotOurs(), "foreign_kdamond"),
         (Denied(), "permission"),
         (Stuck(), "stuck"),
         (Unsupported(), "unsupported"),

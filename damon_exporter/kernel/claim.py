@@ -5,7 +5,7 @@ from collections.abc import Set
 
 from damon_exporter.kernel.commands import CommandWriter
 from damon_exporter.kernel.damon_sysfs import DamonTree, Slot
-from damon_exporter.kernel.errors import Gone, KernelError
+from damon_exporter.kernel.errors import Gone, KernelError, NotOurs
 from damon_exporter.kernel.files import patiently_write
 from damon_exporter.kernel.modules import modules
 from damon_exporter.kernel.ownership import Token, is_default, slot_token
@@ -13,10 +13,6 @@ from damon_exporter.kernel.paths import KernelPaths
 from damon_exporter.kernel.plan import NR_SCHEMES, SPARE_TOKEN_FILE, TOKEN_FILE, KdamondPlan, skeleton
 
 log = logging.getLogger(__name__)
-
-
-class NotOurs(KernelError):
-    """Somebody else has changed what we meant to command; we stop writing and observe."""
 
 
 def require_ours(slot: Slot, pid: int) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from damon_exporter.analysis.snapshot import Intervals
-from damon_exporter.kernel.errors import Busy, KernelError, Rejected
+from damon_exporter.kernel.errors import Busy, KernelError, NotOurs
 from damon_exporter.kernel.files import is_there, patiently_read, patiently_write, read_number, read_value
 from damon_exporter.kernel.plan import INTERVALS, Leaf
 
@@ -114,7 +114,7 @@ def _confirm(path: Path, value: str) -> None:
     """Read a value back: what the kernel did not take must not be believed."""
     found = read_value(path)
     if not _same(found, value):
-        raise Rejected(f"wrote {value!r} to {path}, but it reads {found!r}: another tool is writing there too")
+        raise NotOurs(f"wrote {value!r} to {path}, but it reads {found!r}: another tool is writing there too")
 
 
 def _same(found: str, value: str) -> bool:

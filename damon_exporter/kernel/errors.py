@@ -5,6 +5,7 @@ KernelError
 ├── Denied       these permissions do not allow it
 ├── Unsupported  this kernel does not have it
 ├── Rejected     the kernel refused the value
+├── NotOurs      another tool has changed what we meant to command
 ├── Gone         it was there a moment ago
 └── Stuck        the kernel has not answered in time
 """
@@ -33,6 +34,10 @@ class Unsupported(KernelError, FileNotFoundError):
 
 class Rejected(KernelError, ValueError):
     """EINVAL, or ENOMEM, which DAMON also gives for a scheme that it cannot build."""
+
+
+class NotOurs(KernelError):
+    """Another tool has changed what we meant to command, or writes there too; we stop writing and observe."""
 
 
 class Gone(KernelError, ConnectionError):

@@ -10,10 +10,10 @@ import pytest
 from driving import everything
 from written import WriteLog
 
-from damon_exporter.kernel.claim import Claim, NotOurs
+from damon_exporter.kernel.claim import Claim
 from damon_exporter.kernel.commands import CommandWriter
 from damon_exporter.kernel.damon_sysfs import DamonTree, Slot
-from damon_exporter.kernel.errors import Denied, Gone, Rejected
+from damon_exporter.kernel.errors import Denied, Gone, NotOurs, Rejected
 from damon_exporter.kernel.ownership import Token, slot_token, survey
 from damon_exporter.kernel.plan import TOKEN_FILE, IntervalGoal, IntervalPlan, KdamondPlan, TargetPlan
 from damon_exporter.testing.fake_kernel import FakeKernel

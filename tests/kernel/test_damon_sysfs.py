@@ -10,7 +10,7 @@ import pytest
 
 from damon_exporter.analysis.snapshot import Intervals
 from damon_exporter.kernel.damon_sysfs import DamonTree, Slot
-from damon_exporter.kernel.errors import Busy, Denied, Gone, KernelError, Rejected, Unsupported
+from damon_exporter.kernel.errors import Busy, Denied, Gone, KernelError, NotOurs, Rejected, Unsupported
 from damon_exporter.kernel.files import is_there, names_in, patiently_write, read_number, read_value
 from damon_exporter.testing.fake_kernel import FakeKernel
 
@@ -106,7 +106,7 @@ def test_a_value_that_reads_back_otherwise_is_refused(kernel: FakeKernel, slot: 
     kernel.delay(f"*/{SAMPLE}", "read", 0.3, count=1)
     meddler = threading.Timer(0.1, lambda: kernel.write(f"0/{SAMPLE}", 7000))
     meddler.start()
-    with pytest.raises(Rejected, match=rf"wrote '6000' to {path}, but it reads '7000': another tool"):
+    with pytest.raises(NotOurs, match=rf"wrote '6000' to {path}, but it reads '7000': another tool"):
         slot.write([(SAMPLE, "6000")])
     meddler.join()
 

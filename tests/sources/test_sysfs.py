@@ -15,9 +15,8 @@ from damon_exporter.analysis.snapshot import Intervals, Regions, Snapshot
 from damon_exporter.config.loading import check
 from damon_exporter.config.reading import parse
 from damon_exporter.feeds import SysfsFeed
-from damon_exporter.kernel.claim import NotOurs
 from damon_exporter.kernel.damon_sysfs import DamonTree
-from damon_exporter.kernel.errors import KernelError, Unsupported
+from damon_exporter.kernel.errors import KernelError, NotOurs, Unsupported
 from damon_exporter.sources.sysfs import COLUMNS, Incomplete, TriedRegions, read_regions
 from damon_exporter.testing.fake_kernel import FakeKernel
 

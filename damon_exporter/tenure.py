@@ -42,7 +42,7 @@ class Tenure:
         self.held = False
         self._free_since: float | None = None
         self._tokens_gone_since: float | None = None
-        self._contents: tuple[Holder, int] = (Holder.NOBODY, 0)
+        self._contents: int | None = None
         self._has_looked = False
         self._left_unfinished: int | None = None
         self._absence = BackOff(max(kernel.settle, SHORTEST_ABSENCE), LONGEST_BACK_OFF)
@@ -91,7 +91,7 @@ class Tenure:
         elif self._claim and seen.holder is Holder.UNFINISHED:
             if self._settled(seen, now):
                 log.info("removing empty slots that a killed exporter has left")
-                self._tree.resize(0)
+                self._claim.resize(0, self._contents)
         elif blocked or self._claim is None:
             self._free_since = None
             self._let_wait(f"DAMON cannot be taken now: {', '.join(blocked)}")
@@ -159,7 +159,7 @@ class Tenure:
         missing = [(keeper, keeper.missing(now)) for keeper in self._keepers]
         if any(reason is None for _, reason in missing):
             try:
-                claim.make_slots(len(self._keepers))
+                claim.make_slots(len(self._keepers), self._contents)
             except KernelError as problem:
                 self._let_wait(str(problem))
                 raise
@@ -171,7 +171,7 @@ class Tenure:
 
     def _settled(self, seen: Survey, now: float) -> bool:
         """Has the tree been free, and as it is now, for as long as is asked for?"""
-        found = (seen.holder, 0 if seen.holder is Holder.NOBODY else contents(self._tree))
+        found = None if seen.holder is Holder.NOBODY else contents(self._tree)
         if self._free_since is None or found != self._contents:
             self._free_since, self._contents = now, found
         return now - self._free_since >= self._kernel.settle

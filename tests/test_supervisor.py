@@ -1,8 +1,10 @@
 """When DAMON's tree is taken, gone on with, lost and given back, on fake kernels."""
 
 import errno
+import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from queue import Queue
@@ -16,6 +18,7 @@ from damon_exporter.config.reading import parse
 from damon_exporter.kernel.commands import CommandWriter
 from damon_exporter.kernel.damon_sysfs import DamonTree
 from damon_exporter.kernel.ownership import Token
+from damon_exporter.kernel.paths import KernelPaths
 from damon_exporter.kernel.plan import TOKEN_FILE, skeleton
 from damon_exporter.supervisor import Supervisor
 from damon_exporter.testing.fake_kernel import FakeKernel
@@ -195,6 +198,49 @@ def test_an_idle_tree_that_somebody_keeps_changing_is_not_taken(kernel: FakeKern
             kernel.write("0/contexts/0/targets/0/regions/0/end", (2 << 30) + 4096 * number)
             driven.look(20)
         assert not driven.own
+
+
+@contextmanager
+def while_processes_are_looked_for(folder: Path, act: Callable[[], None]) -> Iterator[Path]:
+    """A procfs with a process 42 that can be read only once ``act`` has been done."""
+
+    def answer() -> None:
+        with stat.open("w") as first:  # waits for a reader
+            act()
+            stat.unlink()
+            stat.write_text(line)
+            first.write(line)
+
+    line, stat = f"42 (postgres) S 1{' 0' * 48}\n", folder / "42/stat"
+    for pid in ("2", "42"):
+        (folder / pid).mkdir(parents=True)
+    (folder / "2/stat").write_text(line.replace("42 (postgres)", "2 (kthreadd)"))
+    os.mkfifo(stat)
+    answering = threading.Thread(target=answer, daemon=True)
+    answering.start()
+    yield folder
+    answering.join(20)
+
+
+@pytest.mark.parametrize("idle", [False, True], ids=["free", "idle"])
+def test_what_somebody_makes_of_the_tree_while_processes_are_looked_for_is_his(
+    kernel: FakeKernel, tmp_path: Path, idle: bool
+) -> None:
+    wanted = (
+        "kernel: {settle: 0s, takeover: [idle_sysfs]}\n"
+        "monitors: [{name: db, operations: vaddr, processes: {match: [{pid: 42}]}}]"
+    )
+    if idle:
+        stage_somebodys(kernel)
+    with while_processes_are_looked_for(tmp_path, lambda: stage_somebodys(kernel, slots=2)) as procfs:
+        driven = Driven(KernelPaths(kernel.sysfs, procfs, kernel.tracefs), wanted)
+        roster = driven.look()
+    before = everything(kernel)
+    assert "another tool has just begun to use" in roster.blocked["foreign_kdamond"]
+    assert "another tool has just begun to use" in driven.waiting["db"]
+    driven.supervisor.end()
+    assert everything(kernel) == before
+    assert kernel.read("nr_kdamonds") == "2"
 
 
 # Modules

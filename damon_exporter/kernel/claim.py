@@ -8,7 +8,7 @@ from damon_exporter.kernel.damon_sysfs import DamonTree, Slot
 from damon_exporter.kernel.errors import Gone, KernelError, NotOurs
 from damon_exporter.kernel.files import patiently_write
 from damon_exporter.kernel.modules import modules
-from damon_exporter.kernel.ownership import Token, is_default, slot_token
+from damon_exporter.kernel.ownership import Token, contents, is_default, slot_token
 from damon_exporter.kernel.paths import KernelPaths
 from damon_exporter.kernel.plan import NR_SCHEMES, SPARE_TOKEN_FILE, TOKEN_FILE, KdamondPlan, skeleton
 
@@ -42,14 +42,28 @@ class Claim:
         self._writer = writer
         self._stopped_modules: frozenset[str] = frozenset()
 
-    def make_slots(self, count: int) -> None:
-        """Make fresh slots and mark every one as ours before anything else is written.
+    def make_slots(self, count: int, seen: int | None = None) -> None:
+        """Make fresh slots and mark every one as ours before anything else is written. For ``seen`` see `resize`.
 
         No more than are used: `damo report access` commits to every slot, and fails at the first that is off.
         """
-        self._tree.resize(count)
+        self.resize(count, seen)
         for slot in self._tree.slots():
             self._mark(slot)
+
+    def resize(self, count: int, seen: int | None = None) -> None:
+        """Throw all slots away and make fresh ones, after a look whether those that are there may be thrown away.
+
+        They may if they are off and either all ours or just as they were ``seen`` (see `contents`). Raises `NotOurs`.
+        """
+        slots = list(self._tree.slots())
+        ours = all(slot_token(slot) for slot in slots)
+        if any(slot.running() for slot in slots) or not (ours or contents(self._tree) == seen):
+            raise NotOurs(
+                f"another tool has just begun to use {self._tree.admin}: it is left as it is. When that tool has done, "
+                "write 0 to nr_kdamonds"
+            )
+        self._tree.resize(count)
 
     def take_over(self, stopped_modules: frozenset[str]) -> None:
         """Go on with slots that carry our token, made by an earlier run, and mark those that it did not get to."""
@@ -124,7 +138,7 @@ class Claim:
                 patiently_write(slot.folder / TOKEN_FILE, 0)
             raise NotOurs(f"another tool uses slots of {self._tree.admin}: they are left as they are")
         if slots:
-            self._tree.resize(0)
+            self.resize(0)
 
     def _mark(self, slot: Slot) -> None:
         slot.write(skeleton(self._token(0)))

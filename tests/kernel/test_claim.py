@@ -7,14 +7,14 @@ from pathlib import Path
 from threading import Timer
 
 import pytest
-from driving import everything
+from driving import everything, stage_somebodys
 from written import WriteLog
 
 from damon_exporter.kernel.claim import Claim
 from damon_exporter.kernel.commands import CommandWriter
 from damon_exporter.kernel.damon_sysfs import DamonTree, Slot
 from damon_exporter.kernel.errors import Denied, Gone, NotOurs, Rejected
-from damon_exporter.kernel.ownership import Token, slot_token, survey
+from damon_exporter.kernel.ownership import Token, contents, slot_token, survey
 from damon_exporter.kernel.plan import TOKEN_FILE, IntervalGoal, IntervalPlan, KdamondPlan, TargetPlan
 from damon_exporter.testing.fake_kernel import FakeKernel
 
@@ -93,6 +93,55 @@ def test_slots_and_tokens_come_before_anything_else(
         *((0, leaf) for leaf in mark),
         *((1, leaf) for leaf in mark),
     ]
+
+
+@pytest.mark.parametrize("state", ["off", "on"])
+def test_slots_that_somebody_has_made_just_before_us_are_left_to_him(
+    kernel: FakeKernel, claim_on: ClaimOn, state: str
+) -> None:
+    stage_somebodys(kernel)
+    if state == "on":
+        kernel.write("0/state", "on")
+    before = everything(kernel)
+    with pytest.raises(NotOurs, match=r"another tool has just begun .* write 0 to nr_kdamonds"):
+        claim_on(kernel).make_slots(1)
+    assert everything(kernel) == before
+
+
+def use_more(kernel: FakeKernel) -> None:
+    kernel.write("0/contexts/0/targets/0/regions/0/end", 3 << 30)
+
+
+def start_it(kernel: FakeKernel) -> None:
+    kernel.write("0/state", "on")
+
+
+@pytest.mark.parametrize("change", [use_more, start_it])
+@pytest.mark.parametrize("count", [0, 1])
+def test_an_idle_tree_that_somebody_uses_again_just_before_us_is_left_to_him(
+    kernel: FakeKernel, claim_on: ClaimOn, change: Callable[[FakeKernel], None], count: int
+) -> None:
+    stage_somebodys(kernel)
+    seen = contents(DamonTree(kernel.paths.damon_admin))
+    change(kernel)
+    before = everything(kernel)
+    with pytest.raises(NotOurs):
+        claim_on(kernel).resize(count, seen)
+    assert everything(kernel) == before
+
+
+def test_an_idle_tree_that_is_as_it_was_seen_makes_way(kernel: FakeKernel, claim_on: ClaimOn) -> None:
+    stage_somebodys(kernel, slots=2)
+    claim_on(kernel).make_slots(1, seen=contents(DamonTree(kernel.paths.damon_admin)))
+    assert list(survey(DamonTree(kernel.paths.damon_admin)).tokens) == [0]
+
+
+def test_slots_of_ours_that_run_are_not_thrown_away(kernel: FakeKernel, claim_on: ClaimOn) -> None:
+    claim = claim_on(kernel)
+    running(claim, kernel)
+    with pytest.raises(NotOurs):
+        claim.resize(0)
+    assert kernel.read("0/state") == "on"
 
 
 def test_unmarked_slots_of_a_killed_exporter_are_marked(kernel: FakeKernel, claim_on: ClaimOn) -> None:

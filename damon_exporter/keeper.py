@@ -54,6 +54,10 @@ class Keeper:
         """Is the monitor about a command that we have started and that has ended?"""
         return bool(self.monitor.command) and not self._targets.alive()
 
+    def is_theirs(self, slot: Slot) -> bool:
+        """Is what runs in our slot somebody else's, or changed by somebody?"""
+        return self._is_theirs or self._pid not in (0, slot.pid())
+
     def adopt(self, claim: Claim, slot: Slot, abilities: Abilities, now: float) -> None:
         """Keep a kdamond that an earlier run left if it is just as we want it; stop it otherwise."""
         pid = slot.pid()
@@ -130,6 +134,7 @@ class Keeper:
         pid = slot.pid()
         if not pid or _difference(slot, planned) is not None:
             claim.configure(slot, planned.plan)
+            self._is_theirs = False
             pid = claim.start(slot)
         self._run(pid, planned, now)
 
@@ -151,7 +156,7 @@ class Keeper:
         except Unsupported:  # somebody has thrown the slot away
             pid = 0
         if pid != self._pid:
-            self._pid = 0
+            self._pid, self._is_theirs = 0, bool(pid)
             if pid:
                 raise NotOurs(f"its slot now runs kdamond {pid} of somebody else: left alone for a while")
             if alive and not self._ending:

@@ -11,7 +11,7 @@ from damon_exporter.keeper import LONGEST_BACK_OFF, PATIENCE, Keeper
 from damon_exporter.kernel import features
 from damon_exporter.kernel.claim import Claim
 from damon_exporter.kernel.commands import CommandWriter
-from damon_exporter.kernel.damon_sysfs import DamonTree
+from damon_exporter.kernel.damon_sysfs import DamonTree, Slot
 from damon_exporter.kernel.errors import Busy, KernelError, NotOurs
 from damon_exporter.kernel.modules import MODULES
 from damon_exporter.kernel.ownership import Holder, Survey, TreeLock, contents, survey
@@ -137,7 +137,7 @@ class Tenure:
             claim.start_modules()
             return
         try:
-            _release_patiently(claim)
+            self._release_patiently(claim)
         except NotOurs as theirs:
             log.warning("not cleaned up: %s", theirs)
         except KernelError as error:
@@ -207,13 +207,15 @@ class Tenure:
     def _modules_to_stop(self) -> frozenset[str]:
         return frozenset(self._kernel.takeover).intersection(MODULES)
 
+    def _release_patiently(self, claim: Claim) -> None:
+        deadline = time.monotonic() + RELEASE_PATIENCE
+        while True:
+            try:
+                claim.release(self._is_theirs)
+                return
+            except Busy:
+                if time.monotonic() > deadline:
+                    raise
 
-def _release_patiently(claim: Claim) -> None:
-    deadline = time.monotonic() + RELEASE_PATIENCE
-    while True:
-        try:
-            claim.release()
-            return
-        except Busy:
-            if time.monotonic() > deadline:
-                raise
+    def _is_theirs(self, slot: Slot) -> bool:
+        return any(keeper.index == slot.index and keeper.is_theirs(slot) for keeper in self._keepers)

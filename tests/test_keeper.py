@@ -17,6 +17,7 @@ from damon_exporter.testing.fake_kernel import FakeKernel
 Start = Callable[..., FakeKernel]
 
 POSTGRES = SETTLED + "monitors: [{name: db, operations: vaddr, processes: {match: [{comm: postgres}]}}]\n"
+TWO = PHYSICAL.replace("[{name: node", "[{name: fast, operations: paddr}, {name: node")
 TARGETS = "0/contexts/0/targets"
 INTERVALS = "0/contexts/0/monitoring_attrs/intervals"
 MAX_REGIONS = "0/contexts/0/monitoring_attrs/nr_regions/max"
@@ -195,6 +196,76 @@ def test_what_somebody_has_put_back_is_ours_again(kernel: FakeKernel) -> None:
         kernel.write(MAX_REGIONS, 1000)
         driven.look()
         assert driven.own
+
+
+def change_it(kernel: FakeKernel) -> None:
+    kernel.write(MAX_REGIONS, 700)
+
+
+def start_another(kernel: FakeKernel) -> None:
+    kernel.write("0/state", "off")
+    kernel.write(MAX_REGIONS, 700)
+    kernel.write("0/state", "on")
+
+
+@pytest.mark.parametrize("act", [change_it, start_another])
+@on_both
+def test_what_somebody_has_changed_runs_on_after_exit_and_is_his(
+    kernel: FakeKernel, act: Callable[[FakeKernel], None]
+) -> None:
+    with Driven(kernel.paths, TWO) as driven:
+        driven.look()
+        act(kernel)
+        pid = kernel.read("0/pid")
+        driven.look_for(10, every=5)
+    assert [kernel.read(f"{index}/state") for index in (0, 1)] == ["on", "off"]
+    assert (kernel.read("0/pid"), kernel.read(MAX_REGIONS)) == (pid, "700")
+    with Driven(kernel.paths, TWO) as next_one:
+        roster = next_one.look()
+        assert "kdamonds of another tool run" in roster.blocked["foreign_kdamond"]
+        assert [(kdamond.owner, kdamond.pid) for kdamond in roster.watched] == [("foreign", int(pid))]
+    assert kernel.read("0/pid") == pid
+
+
+def test_what_somebody_has_started_in_our_slot_just_before_exit_is_his(kernel: FakeKernel) -> None:
+    with Driven(kernel.paths) as driven:
+        driven.look()
+        start_another(kernel)
+    assert kernel.read("0/state") == "on"
+
+
+def test_what_somebody_has_put_back_is_stopped_on_exit(kernel: FakeKernel) -> None:
+    with Driven(kernel.paths) as driven:
+        driven.look()
+        kernel.write(MAX_REGIONS, 700)
+        driven.look_for(10, every=5)
+        kernel.write(MAX_REGIONS, 1000)
+        driven.look()
+    assert kernel.read("nr_kdamonds") == "0"
+
+
+def test_what_somebody_has_started_and_turned_off_again_is_removed_on_exit(kernel: FakeKernel) -> None:
+    with Driven(kernel.paths) as driven:
+        driven.look()
+        start_another(kernel)
+        driven.look()
+        kernel.write("0/state", "off")
+    assert kernel.read("nr_kdamonds") == "0"
+
+
+def test_a_start_that_could_not_be_confirmed_is_stopped_on_exit_whoever_had_the_slot_before(
+    kernel: FakeKernel,
+) -> None:
+    with Driven(kernel.paths) as driven:
+        driven.look()
+        start_another(kernel)
+        driven.look()
+        kernel.write("0/state", "off")
+        kernel.fail("*/kdamonds/0/pid", "read", errno.EBUSY, count=8)
+        driven.look(60)
+        assert kernel.read("0/state") == "on"
+        kernel.clear_faults()
+    assert kernel.read("nr_kdamonds") == "0"
 
 
 # Processes

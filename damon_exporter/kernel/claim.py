@@ -1,7 +1,7 @@
 """The tree while it is ours: every command is preceded by a look whether it still is."""
 
 import logging
-from collections.abc import Set
+from collections.abc import Callable, Set
 
 from damon_exporter.kernel.commands import CommandWriter
 from damon_exporter.kernel.damon_sysfs import DamonTree, Slot
@@ -122,19 +122,21 @@ class Claim:
             if slot.running():  # before 7.1, one that has just ended by itself cannot be turned off
                 raise
 
-    def release(self) -> None:
+    def release(self, is_theirs: Callable[[Slot], bool] = lambda _: False) -> None:
         """Stop what runs with our token, start again what we stopped, and leave no slots behind.
 
-        Raises `NotOurs` if a slot is somebody else's: then all of them stay, and none carries our token any more.
+        ``is_theirs`` tells of a slot that runs with our token whether somebody has made it his own by now. Raises
+        `NotOurs` if any slot is somebody else's: then all of them stay, and none carries our token any more.
         """
         slots = list(self._tree.slots())
-        ours = [slot for slot in slots if slot_token(slot)]
+        marked = [slot for slot in slots if slot_token(slot)]
+        ours = [slot for slot in marked if not (slot.running() and is_theirs(slot))]
         for slot in ours:
             if pid := slot.pid():
                 self.stop(slot, pid)
         self.start_modules()
         if len(ours) < len(slots):
-            for slot in ours:
+            for slot in marked:
                 patiently_write(slot.folder / TOKEN_FILE, 0)
             raise NotOurs(f"another tool uses slots of {self._tree.admin}: they are left as they are")
         if slots:

@@ -85,9 +85,10 @@ class Supervisor:
 
     def tick(self, now: float) -> None:
         """Look at everything once, act where it is ours, and publish the roster."""
+        roster = self.roster
         try:
             self._blocked = self._control(now) if self._kernel.control == "auto" else {}
-            self.roster = self._look_around(time.monotonic())
+            roster = self._look_around(time.monotonic())
         except (Busy, Gone) as passing:
             log.debug("what was last known stands: %s", passing)  # a command of somebody's is under way
         except KernelError as error:
@@ -95,7 +96,7 @@ class Supervisor:
             log.warning("DAMON cannot be looked after now: %s", error)
         blocked = {**self._blocked, **(STUCK if self._tenure.stuck else {})}
         self._say(blocked)
-        self.roster = replace(self.roster, blocked=blocked)
+        self.roster = replace(roster, blocked=blocked)
 
     def _run(self) -> None:
         try:

@@ -20,6 +20,7 @@ from damon_exporter.kernel.damon_sysfs import DamonTree
 from damon_exporter.kernel.ownership import Token
 from damon_exporter.kernel.paths import KernelPaths
 from damon_exporter.kernel.plan import TOKEN_FILE, skeleton
+from damon_exporter.roster import Roster
 from damon_exporter.supervisor import Supervisor
 from damon_exporter.testing.fake_kernel import FakeKernel
 
@@ -665,6 +666,26 @@ def test_no_command_follows_a_stuck_one_and_its_late_answer_is_gone_on_with(
 
 
 # The thread
+
+
+class Noting(Supervisor):
+    """Notes every roster that others can see."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if isinstance(value, Roster):
+            self.__dict__.setdefault("seen", []).append(value)
+        super().__setattr__(name, value)
+
+
+def test_no_roster_is_ever_seen_without_what_is_in_the_way(kernel: FakeKernel) -> None:
+    run_somebodys(kernel)
+    supervisor = Noting(check(parse(PHYSICAL)), kernel.paths, False, lambda: None)
+    supervisor.tick(1000.0)
+    supervisor.tick(1002.0)
+    supervisor.end()
+    at_first, *seen = supervisor.__dict__["seen"]
+    assert at_first == Roster()
+    assert ["foreign_kdamond" in roster.blocked for roster in seen] == [True, True]
 
 
 def test_a_failure_that_nobody_has_foreseen_is_told(kernel: FakeKernel, monkeypatch: pytest.MonkeyPatch) -> None:

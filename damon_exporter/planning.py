@@ -1,5 +1,6 @@
 """From a configured monitor to the kdamond that it needs on this kernel, with these processes."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,14 +87,25 @@ def instead_of_tuning(monitor: Monitor) -> str | None:
     return f"sample {sample} and aggregation {aggregation} are used instead of autotune"
 
 
-def matching_processes(chosen: Processes, path: Path) -> tuple[WatchedProcess, ...]:
-    """Return the processes that selectors match, largest resident set first; raises `KernelError` without procfs."""
-    found = [(_resident_bytes(path, process.pid), process) for process in _candidates(chosen, path) if process.alive]
-    found = [(rss, process) for rss, process in found if rss >= chosen.min_rss]
-    found.sort(key=lambda pair: (-pair[0], pair[1].pid))
+def matching_processes(
+    chosen: Processes, path: Path, watched: Iterable[WatchedProcess] = ()
+) -> tuple[WatchedProcess, ...]:
+    """Return the processes to watch, by pid: ``watched`` ones that still match, then the largest others of enough size.
+
+    A change of rank alone changes neither the choice nor the order: either would cost all idle ages. Raises
+    `KernelError` without procfs.
+    """
+    known = {(process.pid, process.start_ticks) for process in watched}
+    ranked = []
+    for process in _candidates(chosen, path):
+        is_known = (process.pid, process.start_ticks) in known
+        size = _resident_bytes(path, process.pid)
+        if process.alive and (is_known or size >= chosen.min_rss):
+            ranked.append((not is_known, -size, process.pid, process))
+    taken = [process for *_, process in sorted(ranked)[: chosen.limit]]
     return tuple(
         WatchedProcess(process.pid, process.start_ticks, _group_name(chosen, process))
-        for _, process in found[: chosen.limit]
+        for process in sorted(taken, key=lambda process: process.pid)
     )
 
 

@@ -64,7 +64,7 @@ class PhysicalMemory:
 
 
 class MatchingProcesses:
-    """Those that selectors match; looked for again after ``refresh`` seconds."""
+    """Those that selectors match; looked for again after ``refresh`` seconds. Who is watched stays while it matches."""
 
     def __init__(self, chosen: Processes, path: Path) -> None:
         self._chosen = chosen
@@ -102,7 +102,7 @@ class MatchingProcesses:
 
     def _look(self, now: float) -> tuple[WatchedProcess, ...]:
         if now >= self._next_look:
-            self._found = matching_processes(self._chosen, self._path)
+            self._found = matching_processes(self._chosen, self._path, self._watched)
             self._next_look = now + self._chosen.refresh
         return self._found
 

@@ -42,6 +42,12 @@ def pids_watched(kernel: FakeKernel) -> list[int]:
     return [int(kernel.read(f"{TARGETS}/{index}/pid_target")) for index in range(count)]
 
 
+def grow(kernel: FakeKernel, sizes: dict[int, int]) -> None:
+    """Let processes of one name have these resident sets (MiB)."""
+    for pid, size in sizes.items():
+        kernel.add_process(pid, "postgres", rss=size << 20)
+
+
 def next_try(driven: Driven, name: str = "node") -> float:
     """How long it takes until a monitor that was left alone runs again."""
     left = driven.now
@@ -453,6 +459,31 @@ def test_processes_that_ended_since_the_list_was_looked_at_are_not_configured(ke
         driven.look_for(10, every=5)
         assert pids_watched(kernel) == [43]
         assert driven.own["db"].restarts == 1
+
+
+def test_processes_whose_sizes_swap_ranks_are_watched_without_a_break(kernel: FakeKernel) -> None:
+    grow(kernel, {41: 30, 42: 20, 43: 10})
+    limited = POSTGRES.replace("{match", "{limit: 2, min_rss: 15MiB, match")
+    with Driven(kernel.paths, limited) as driven:
+        pid = driven.look().watched[0].pid
+        assert pids_watched(kernel) == [41, 42]
+        grow(kernel, {41: 5, 42: 25, 43: 99})
+        driven.look_for(10, every=5)
+        assert (driven.own["db"].pid, driven.own["db"].restarts) == (pid, 0)
+        kernel.remove_process(41)
+        driven.look()
+        assert pids_watched(kernel) == [42, 43]
+
+
+def test_processes_whose_sizes_swapped_ranks_while_nobody_looked_are_adopted(kernel: FakeKernel) -> None:
+    grow(kernel, {41: 30, 42: 20})
+    with Driven(kernel.paths, POSTGRES.replace("settle: 0s", "settle: 0s, on_exit: keep")) as killed:
+        killed.look()
+        pid = killed.own["db"].pid
+    grow(kernel, {41: 20, 42: 30})
+    with Driven(kernel.paths, POSTGRES) as driven:
+        driven.look()
+        assert driven.own["db"].pid == pid == int(kernel.read("0/pid"))
 
 
 def test_fixed_ranges_of_a_process_are_watched(kernel: FakeKernel) -> None:

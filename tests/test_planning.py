@@ -124,11 +124,43 @@ def test_all_keys_of_an_entry_must_fit(kernel: FakeKernel) -> None:
     assert matching(kernel, {"pid": 42, "comm": "postgres"})
 
 
-def test_the_largest_resident_sets_come_first_and_no_more_than_the_limit(kernel: FakeKernel) -> None:
+def test_no_more_than_the_limit_are_watched_and_those_with_the_largest_resident_sets(kernel: FakeKernel) -> None:
     for pid, rss in ((41, 30), (42, 10), (43, 20), (44, 20)):
         kernel.add_process(pid, "postgres", rss=rss * MIB)
-    assert pids(matching(kernel, {"comm": "postgres"})) == [41, 43, 44, 42]
+    assert pids(matching(kernel, {"comm": "postgres"}, limit=3)) == [41, 43, 44]
     assert pids(matching(kernel, {"comm": "postgres"}, limit=2)) == [41, 43]
+
+
+def test_processes_come_in_the_order_of_their_pids_whatever_their_sizes(kernel: FakeKernel) -> None:
+    for pid, rss in ((44, 10), (43, 20), (41, 15)):
+        kernel.add_process(pid, "postgres", rss=rss * MIB)
+    assert pids(matching(kernel, {"comm": "postgres"})) == [41, 43, 44]
+
+
+WATCHED_42 = WatchedProcess(42, start_ticks=42, name="postgres")  # the fake kernel's processes start at their pid
+
+
+def test_what_is_watched_stays_however_small_it_has_become_and_the_largest_join_it(kernel: FakeKernel) -> None:
+    for pid, rss in ((41, 30), (42, 1), (43, 40)):
+        kernel.add_process(pid, "postgres", rss=rss * MIB)
+    chosen = Processes.model_validate({"match": [{"comm": "postgres"}], "limit": 2, "min_rss": "16MiB"})
+    assert pids(matching_processes(chosen, kernel.procfs, [WATCHED_42])) == [42, 43]
+    assert pids(matching_processes(chosen, kernel.procfs)) == [41, 43]
+
+
+def test_what_was_watched_and_has_another_name_by_now_makes_way(kernel: FakeKernel) -> None:
+    kernel.add_process(41, "postgres")
+    kernel.add_process(42, "sh")
+    chosen = Processes.model_validate({"match": [{"comm": "postgres"}]})
+    assert pids(matching_processes(chosen, kernel.procfs, [WATCHED_42])) == [41]
+
+
+def test_a_process_with_the_pid_of_a_watched_one_that_has_ended_has_no_place_of_its_own(kernel: FakeKernel) -> None:
+    kernel.add_process(41, "postgres", rss=30 * MIB)
+    kernel.add_process(42, "postgres", rss=20 * MIB)
+    chosen = Processes.model_validate({"match": [{"comm": "postgres"}], "limit": 1})
+    earlier = WatchedProcess(42, start_ticks=7, name="postgres")
+    assert pids(matching_processes(chosen, kernel.procfs, [earlier])) == [41]
 
 
 def test_small_ones_are_left_out(kernel: FakeKernel) -> None:

@@ -49,9 +49,12 @@ class Processes(Section):
         default="{comm}", description="The target label: a text with {comm} and {pid} filled in."
     )
     limit: Count = Field(
-        default=64, ge=1, le=4096, description="How many processes are watched, largest resident set first."
+        default=64,
+        ge=1,
+        le=4096,
+        description="How many processes are watched, largest resident set first; what is watched stays while it lives.",
     )
-    min_rss: Annotated[int, SIZE] = Field(default=0, description="Leave out processes with less resident.")
+    min_rss: Annotated[int, SIZE] = Field(default=0, description="Begin with no process that has less resident.")
     refresh: Annotated[float, seconds("100ms", "1h")] = Field(
         default=as_written("2s"), description="How often the list of processes is looked at."
     )

@@ -100,9 +100,11 @@ def _when_free(config: Config, seen: Survey) -> str:
 
 def _monitor(monitor: Monitor, paths: KernelPaths, blocked: bool) -> Finding:
     subject = f"monitor {monitor.name}"
+    reason = targets_of(monitor, paths.procfs).missing(time.monotonic())
     if blocked:
-        return Finding(False, subject, "does not run: DAMON cannot be controlled now, see above for the cure")
-    if reason := targets_of(monitor, paths.procfs).missing(time.monotonic()):
+        besides = f". Besides, {reason}" if reason else ""
+        return Finding(False, subject, f"does not run: DAMON cannot be controlled now, see above for the cure{besides}")
+    if reason:
         return Finding(False, subject, f"does not start now: {reason}")
     if monitor.command:
         return Finding(True, subject, f"will start {monitor.command[0]} and watch it")

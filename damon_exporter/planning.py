@@ -119,6 +119,15 @@ def describe_selectors(chosen: Processes) -> str:
     )
 
 
+def describe_absence(chosen: Processes, path: Path) -> str:
+    """Say what is looked for in vain; a pid that does not exist is hardly worth waiting for."""
+    pids = [entry.pid for entry in chosen.match if entry.pid is not None]
+    if len(pids) < len(chosen.match) or any(procfs.process(path, pid) for pid in pids):
+        return f"no process matches {describe_selectors(chosen)}: waiting for one"
+    absent = f"pid {pids[0]} does" if len(pids) == 1 else f"pids {', '.join(map(str, pids))} do"
+    return f"{absent} not exist: give one that does, or comm to find a process whenever it starts"
+
+
 def _candidates(chosen: Processes, path: Path) -> list[procfs.Process]:
     """Look at named pids alone where every selector names one, at all processes otherwise."""
     pids = [entry.pid for entry in chosen.match]

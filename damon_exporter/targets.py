@@ -6,11 +6,9 @@ from typing import Protocol
 
 from damon_exporter.config import Monitor, Processes
 from damon_exporter.kernel import procfs
-from damon_exporter.planning import NothingToWatch, WatchedProcess, describe_selectors, matching_processes
+from damon_exporter.planning import NothingToWatch, WatchedProcess, describe_absence, matching_processes
 
 COMMAND_GRACE_SECONDS = 5.0
-
-FOREIGN_PIDS = "pids in this pid namespace are not the kernel's: run in the host's (hostPID: true)"
 
 
 class Targets(Protocol):
@@ -75,9 +73,9 @@ class MatchingProcesses:
 
     def missing(self, now: float) -> str | None:
         """Say that nothing matches."""
-        if not procfs.is_initial_pid_namespace(self._path):
-            return FOREIGN_PIDS
-        return None if self._look(now) else f"no process matches {describe_selectors(self._chosen)}: waiting for one"
+        if reason := _pids_mean_nothing(self._path):
+            return reason
+        return None if self._look(now) else describe_absence(self._chosen, self._path)
 
     def find(self, now: float) -> tuple[WatchedProcess, ...]:
         """Return those that match and have not ended since they were looked for."""
@@ -122,8 +120,8 @@ class StartedCommand:
 
     def missing(self, _: float) -> str | None:
         """Say that it has ended, and how."""
-        if not procfs.is_initial_pid_namespace(self._path):
-            return FOREIGN_PIDS
+        if reason := _pids_mean_nothing(self._path):
+            return reason
         code = self._process.poll() if self._process else None
         return self._failure if code is None else f"its command has ended with exit code {code}"
 
@@ -157,3 +155,12 @@ class StartedCommand:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+
+def _pids_mean_nothing(path: Path) -> str | None:
+    """Return why the kernel would not understand pids as we see them, None if it does."""
+    if procfs.is_initial_pid_namespace(path):
+        return None
+    if not procfs.is_mounted(path):
+        return f"no process is to be seen in {path}: mount procfs there or set --path.procfs"
+    return "pids in this pid namespace are not the kernel's: run in the host's (hostPID: true)"

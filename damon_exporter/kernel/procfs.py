@@ -53,6 +53,14 @@ def processes(procfs: Path) -> Iterator[Process]:
             yield found
 
 
+def is_mounted(procfs: Path) -> bool:
+    """Are there any processes to be seen?"""
+    try:
+        return any(name.isdigit() for name in names_in(procfs))
+    except KernelError:
+        return False
+
+
 def is_initial_pid_namespace(procfs: Path) -> bool:
     """Do pids here mean what the kernel's threads understand by them? Pid 2 is kthreadd only there."""
     kthreadd = process(procfs, KTHREADD_PID)

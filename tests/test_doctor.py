@@ -1,0 +1,70 @@
+"""What `damon-exporter doctor` finds: every "no" with its cause and its cure."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from driving import SETTLED, run_somebodys
+
+from damon_exporter.config.loading import check
+from damon_exporter.config.reading import parse
+from damon_exporter.doctor import examine
+from damon_exporter.kernel.paths import KernelPaths
+from damon_exporter.testing.fake_kernel import FakeKernel
+
+
+@pytest.fixture
+def kernel(fake_kernel: Callable[..., FakeKernel]) -> FakeKernel:
+    kernel: FakeKernel = fake_kernel(kernel="7.3")
+    return kernel
+
+
+def told_of_db(paths: KernelPaths, match: str) -> str:
+    """What it says of a monitor of processes that ``match``."""
+    wanted = SETTLED + f"monitors: [{{name: db, operations: vaddr, processes: {{match: [{match}]}}}}]"
+    return next(found.detail for found in examine(check(parse(wanted)), paths) if found.subject == "monitor db")
+
+
+def test_a_monitor_that_is_blocked_and_has_nothing_to_watch_is_told_both(kernel: FakeKernel) -> None:
+    run_somebodys(kernel)
+    told = told_of_db(kernel.paths, "{comm: postgres}")
+    assert "DAMON cannot be controlled now, see above for the cure" in told
+    assert "no process matches comm 'postgres'" in told
+
+
+def test_a_monitor_that_is_only_blocked_is_told_no_more(kernel: FakeKernel) -> None:
+    run_somebodys(kernel)
+    kernel.add_process(42, "postgres")
+    told = told_of_db(kernel.paths, "{comm: postgres}")
+    assert told == "does not run: DAMON cannot be controlled now, see above for the cure"
+
+
+@pytest.mark.parametrize(
+    ("match", "reason"),
+    [
+        ("{pid: 4711}", "pid 4711 does not exist"),
+        ("{pid: 4711}, {pid: 4712, comm: a}", "pids 4711, 4712 do not exist"),
+    ],
+)
+def test_a_pid_that_does_not_exist_is_told_with_what_to_do(kernel: FakeKernel, match: str, reason: str) -> None:
+    told = told_of_db(kernel.paths, match)
+    assert told == f"does not start now: {reason}: give one that does, or comm to find a process whenever it starts"
+
+
+@pytest.mark.parametrize("match", ["{pid: 4711}, {comm: postgres}", "{pid: 1, comm: postgres}"])
+def test_what_else_matches_nothing_is_waited_for(kernel: FakeKernel, match: str) -> None:
+    assert "waiting for one" in told_of_db(kernel.paths, match)
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["empty", "missing"])
+def test_a_procfs_that_is_not_mounted_is_told_so(kernel: FakeKernel, tmp_path: Path, there: bool) -> None:
+    procfs = tmp_path / "proc"
+    if there:
+        procfs.mkdir()
+    told = told_of_db(KernelPaths(kernel.sysfs, procfs, kernel.tracefs), "{comm: postgres}")
+    assert f"no process is to be seen in {procfs}: mount procfs there or set --path.procfs" in told
+
+
+def test_another_pid_namespace_is_told_so(kernel: FakeKernel) -> None:
+    kernel.add_process(2, "sh")
+    assert "run in the host's (hostPID: true)" in told_of_db(kernel.paths, "{comm: sh}")

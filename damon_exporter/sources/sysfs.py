@@ -17,7 +17,7 @@ from damon_exporter.kernel.damon_sysfs import Slot
 from damon_exporter.kernel.files import names_in, read_number
 
 REST_PER_READING = 50
-"""Pause at least this many times as long as reading took: reading then uses at most 2 % of a CPU."""
+"""Pause at least this many times as long as reading kept a CPU busy: reading then uses at most 2 % of it."""
 
 COLUMNS = ("start", "end", "nr_accesses", "age")
 
@@ -54,11 +54,11 @@ class TriedRegions:
         asked, self._asked = self._asked, None
         self._next = now + self._shortest_period
         asked.result()
-        started = time.monotonic()
+        started, busy = time.monotonic(), time.thread_time()
         intervals = self._slot.intervals()
         regions = read_regions(self._slot.folder / "contexts/0/schemes")
-        took = time.monotonic() - started
-        self._next = now + max(self._shortest_period, REST_PER_READING * took)
+        busy = time.thread_time() - busy
+        self._next = now + max(self._shortest_period, REST_PER_READING * busy)
         if self._slot.intervals() != intervals:
             raise Incomplete("the intervals changed while regions were read")
         return Snapshot(self._pid, int(started * 1e9), regions, intervals, intervals.aggregation_us)

@@ -12,7 +12,7 @@ class Failed(Exception):
 class StopSignal:
     """Set by SIGTERM, SIGINT or SIGHUP (a terminal that closes), or by a thread that has failed.
 
-    A signal that is ignored already, as `nohup` does with SIGHUP, stays ignored.
+    SIGHUP stays ignored where `nohup` ignores it.
 
     The interpreter writes a signal's number into a pipe at once, whatever its threads are doing. An event set by a
     handler in Python could be missed: the handler runs only when the main thread does, and that may just be going to
@@ -26,7 +26,7 @@ class StopSignal:
         self._wakened_by = wakened_by
         signal.set_wakeup_fd(wakened_by, warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            if signal.getsignal(number) is not signal.SIG_IGN:
+            if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, lambda *_: None)
 
     def fail(self) -> None:

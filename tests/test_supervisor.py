@@ -658,7 +658,9 @@ def test_no_command_follows_a_stuck_one_and_its_late_answer_is_gone_on_with(
         assert "stuck" in roster.blocked
         assert not driven.own
         kernel.clear_faults()
-        wait_for(lambda: kernel.read("0/state") == "on")
+        writer = driven.supervisor.writer
+        assert writer is not None
+        wait_for(lambda: not writer.stuck)
         driven.look(60)
         assert driven.own["node"].pid == int(kernel.read("0/pid"))
         assert not driven.supervisor.roster.blocked

@@ -19,6 +19,8 @@ from damon_exporter.kernel.errors import Stuck, explain
 from damon_exporter.kernel.files import BUSY_DELAYS
 
 DEADLINE_SECONDS = 10.0
+STUCK_GRACE_SECONDS = 1.0
+"""How long to wait on exit for a helper whose command the kernel has not answered."""
 
 
 class CommandWriter:
@@ -56,7 +58,7 @@ class CommandWriter:
         """End the helper; one that the kernel does not let go ends when the kernel does."""
         self._queue.shutdown(wait=True, cancel_futures=True)
         if self._helper:
-            self._helper.end()
+            self._helper.end(STUCK_GRACE_SECONDS if self.stuck else self._deadline)
 
     def _write(self, path: Path, value: str, deadline: float) -> None:
         if self.stuck:
@@ -72,7 +74,7 @@ class CommandWriter:
 
     def _ask(self, path: Path, value: str, deadline: float) -> int:
         if self._helper and self._helper.killed:
-            self._helper.end()
+            self._helper.end(self._deadline)
             self._helper = None
         if self._helper is None:
             self._helper = _Helper(self._lock_fds)
@@ -122,11 +124,11 @@ class _Helper:
         line = answers.readline()
         return int(json.loads(line)["errno"]) if line else errno.EIO
 
-    def end(self) -> None:
-        """Close its input, which ends it."""
+    def end(self, seconds: float) -> None:
+        """Close its input, which ends it, and wait for its end, but no longer than so."""
         _pipe(self._process.stdin).close()
         with suppress(subprocess.TimeoutExpired):
-            self._process.wait(timeout=1.0)
+            self._process.wait(seconds)
         _pipe(self._process.stdout).close()
 
 

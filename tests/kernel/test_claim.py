@@ -219,6 +219,7 @@ def test_a_kdamond_that_ends_at_once_is_told(kernel: FakeKernel, claim_on: Claim
     claim = claim_on(kernel)
     claim.make_slots(1)
     claim.configure(slot_of(kernel), replace(PLAN, operations="vaddr", targets=()))
+    kernel.delay("*/state", "read", 0.2)  # by then it has ended
     with pytest.raises(Gone, match="turned on and is off again"):
         claim.start(slot_of(kernel))
 

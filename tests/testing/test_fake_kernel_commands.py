@@ -21,6 +21,7 @@ from staging import (
     set_intervals,
     stage_physical,
     stage_schemes,
+    wait_for,
 )
 
 SECOND = 1_000_000
@@ -96,7 +97,7 @@ def test_the_lock_is_held_while_regions_are_collected_on_6_12(fake_kernel: Start
     set_intervals(kernel, aggr_us=400_000)
     kernel.write("0/state", "on")
     with in_flight(kernel, "update_schemes_tried_regions"):
-        assert errno_of(lambda: kernel.read("0/pid")) == errno.EBUSY
+        wait_for(lambda: errno_of(lambda: kernel.read("0/pid")) == errno.EBUSY)
 
 
 @both

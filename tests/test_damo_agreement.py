@@ -30,6 +30,7 @@ SNAPSHOTS = 260
 TARGETS = 3
 LEFT_OUT_BY_DAMO = 20
 INTERVALS = Intervals(5_000, 100_000)
+DEMO = Path(__file__).parents[1] / "damon_exporter/recordings/demo.damon"
 
 # Root could change the running kernel's DAMON: damo gets a mount namespace in which there is none.
 HIDE = 'mount -t tmpfs -o ro none /sys/kernel/mm && exec "$@"'
@@ -146,6 +147,16 @@ ALL_PERCENTILES = ("--raw_number", "--nr_cols_bar", "0", "--range", "0", "101", 
 def test_all_percentiles_of_a_whole_recording_are_damos(damo: Damo, physical: Recording) -> None:
     output = damo("report", "wss", *ALL_PERCENTILES, recording=physical.path)
     assert reported(output) == {0: percentiles(working_sets(physical))}
+
+
+@pytest.mark.parametrize("monitor", ["node", "processes"])
+def test_all_percentiles_of_what_a_real_kernel_reported_are_damos(damo: Damo, tmp_path: Path, monitor: str) -> None:
+    shipped = read_recording(DEMO)
+    number = next(number for number, recorded in shipped.monitors.items() if recorded.name == monitor)
+    write_recording(tmp_path / "r", (snapshot for snapshot in shipped if snapshot.kdamond == number))
+    recording = read_recording(tmp_path / "r")
+    output = damo("report", "wss", *ALL_PERCENTILES, recording=recording.path)
+    assert reported(output) == {0: percentiles(working_sets(recording))}
 
 
 def test_a_process_that_was_recorded_has_the_working_set_that_damo_finds(

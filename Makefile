@@ -7,18 +7,14 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 LISTEN ?= :10555
 
-.PHONY: demo demo-recording test scenarios check system-packages docs format clean
+.PHONY: demo demo-recording test check coverage system-packages docs format clean
 
 demo: $(VENV)/.runtime
 	$(BIN)/damon-exporter demo --web.listen-address $(LISTEN)
 
-# Two workers, one for each real kernel.
+# A worker for each real kernel, and one for all else while the guests wait.
 test: system-packages $(VENV)/.dev check
-	$(BIN)/pytest -n 2 --dist loadgroup --durations=15 -rR -m "not unsteady"
-
-# Workloads of known truth on real kernels, one at a time: their numbers need a quiet machine.
-scenarios: system-packages $(VENV)/.dev
-	$(BIN)/pytest -m unsteady --durations=15 -rR
+	$(BIN)/pytest -n 3 --dist loadgroup --durations=15 -rR
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -29,6 +25,10 @@ check: $(VENV)/.dev
 # Boots a real kernel for five minutes.
 demo-recording: system-packages $(VENV)/.dev
 	$(BIN)/python -m tests.vm.make_demo
+
+# What the tests run of the package, but for its child processes and the guests.
+coverage: $(VENV)/.dev
+	$(BIN)/pytest -n 2 --ignore tests/vm --cov damon_exporter --cov-report term-missing:skip-covered
 
 docs: $(VENV)/.dev
 	$(BIN)/python -m damon_exporter.metrics.reference

@@ -7,6 +7,7 @@ with it.
 
 import base64
 import contextlib
+import http.client
 import json
 import os
 import signal
@@ -97,6 +98,29 @@ def get(request: Request) -> Reply:
     return {"content": encoded(Path(request["path"]).read_bytes())}
 
 
+def get_all(request: Request) -> Reply:
+    """The contents of all files below a folder that can be read, by path."""
+    contents = {}
+    for folder, _, names in os.walk(request["path"]):
+        for path in (Path(folder, name) for name in names):
+            with contextlib.suppress(OSError):
+                contents[str(path)] = encoded(path.read_bytes())
+    return {"contents": contents}
+
+
+def fetch(request: Request) -> Reply:
+    """Ask a server of the guest; starting a program for it would cost the emulated processor ten times as much."""
+    connection = http.client.HTTPConnection("127.0.0.1", request["port"], timeout=10)
+    try:
+        connection.request("GET", request["path"])
+        response = connection.getresponse()
+        return {"status": response.status, "body": encoded(response.read())}
+    except ConnectionRefusedError:
+        return {"status": None, "body": ""}
+    finally:
+        connection.close()
+
+
 def put(request: Request) -> Reply:
     """Write a file, with the folders that it needs."""
     path = Path(request["path"])
@@ -106,14 +130,20 @@ def put(request: Request) -> Reply:
     return {}
 
 
-def hello(request: Request) -> Reply:
-    """Tell that the guest is up."""
-    return {"release": os.uname().release, "uptime": time.clock_gettime(time.CLOCK_BOOTTIME)}
+def clock(request: Request) -> Reply:
+    """Tell the guest's time."""
+    return {"seconds": time.clock_gettime(time.CLOCK_BOOTTIME)}
+
+
+def sleep(request: Request) -> Reply:
+    """Let so much of the guest's time pass."""
+    time.sleep(request["seconds"])
+    return {}
 
 
 OPERATIONS: dict[str, Callable[[Request], Reply]] = {
     function.__name__: function
-    for function in (hello, run, spawn, wait, output, signal_process, signal_group, get, put)
+    for function in (clock, sleep, run, spawn, wait, output, signal_process, signal_group, get, get_all, fetch, put)
 }
 
 

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from conftest import kernels_booted
 
+from .exporter import free_damon
 from .guest import Guest
 from .kernels import SERIES, find_kernel
 
@@ -22,7 +22,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("vm")
             # Emulated guests share the host's cores with all other tests: a stall there is no fault of ours.
             item.add_marker(pytest.mark.flaky(reruns=1))
-            item.add_marker(pytest.mark.xdist_group(_series(item)))
+            item.add_marker(pytest.mark.xdist_group(_group(item)))
             if item.get_closest_marker("timeout") is None:
                 item.add_marker(pytest.mark.timeout(FIRST_RUN_TIMEOUT))
 
@@ -31,12 +31,14 @@ def _is_here(item: pytest.Item) -> bool:
     return item.path.is_relative_to(Path(__file__).parent)
 
 
-def _series(item: pytest.Item) -> str:
-    """The kernel that the test runs on; each is booted by one worker."""
+def _group(item: pytest.Item) -> str:
+    """The shared guest that the test runs on: each is booted by one worker. Tests that need none are a group, too."""
     fixtures = getattr(item, "fixturenames", ())
     if "guest" in fixtures:
         return str(item.callspec.params["guest"])  # type: ignore[attr-defined] - it is a parametrised function
-    return "6.12" if "guest_612" in fixtures else "7.3"
+    if "guest_612" in fixtures:
+        return "6.12"
+    return "7.3" if "guest_73" in fixtures else "alone"
 
 
 class Guests:
@@ -54,6 +56,11 @@ class Guests:
             self._guests[series] = Guest(kernel)
         return self._guests[series]
 
+    def tidy(self) -> None:
+        """End what a test that failed has left running: the next one wants the same ports."""
+        for guest in self._guests.values():
+            guest.stop_all()
+
     def close(self) -> None:
         """End all of them."""
         for guest in self._guests.values():
@@ -68,10 +75,24 @@ def guests(request: pytest.FixtureRequest) -> Iterator[Guests]:
     guests.close()
 
 
+@pytest.fixture(autouse=True)
+def tidy(guests: Guests) -> Iterator[None]:
+    """Leave no process of a test's in any guest."""
+    yield
+    guests.tidy()
+
+
 @pytest.fixture(scope="session", params=SERIES)
 def guest(request: pytest.FixtureRequest, guests: Guests) -> Guest:
     """The test runs on every series."""
     return guests.get(request.param)
+
+
+@pytest.fixture
+def free(guest: Guest) -> Guest:
+    """A guest whose DAMON nobody uses."""
+    free_damon(guest)
+    return guest
 
 
 @pytest.fixture(scope="session")

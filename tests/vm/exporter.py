@@ -1,13 +1,13 @@
 """The exporter in a guest: started as uid 0 without any capability, asked over HTTP, stopped by a signal."""
 
 import signal
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from .channel import GuestError
 from .guest import Guest, GuestProcess
 
 PORT = 10555
@@ -16,6 +16,7 @@ ADMIN = "/sys/kernel/mm/damon/admin"
 SIZE_FILE = f"{ADMIN}/kdamonds/nr_kdamonds"
 DAMON_STAT = "/sys/module/damon_stat/parameters/enabled"
 INSTANCES = "/sys/kernel/tracing/instances"
+START_SECONDS = 60.0
 
 MIB = float(1 << 20)
 
@@ -65,7 +66,9 @@ class Exporter:
 
     def fetch(self, path: str) -> str:
         """The body of a page; raises if it is no success."""
-        return self.guest.run(f"busybox wget -q -O - http://127.0.0.1:{self.port}{path}").stdout
+        status, body = self.guest.fetch(self.port, path)
+        assert status == 200, (path, status, body)
+        return body
 
     def metrics(self) -> Metrics:
         """Scrape it."""
@@ -73,22 +76,22 @@ class Exporter:
 
     def wait_for(self, condition: Callable[[Metrics], object], what: str, timeout: float = 90.0) -> Metrics:
         """Scrape until the condition holds."""
-        deadline = time.monotonic() + timeout
+        deadline = self.guest.clock() + timeout
         while True:
             metrics = self.metrics()
             if condition(metrics):
                 return metrics
             assert self.process.poll() is None, f"the exporter has ended: {self.process.stderr()}"
-            assert time.monotonic() < deadline, f"{what}: not within {timeout:g} s\n{self.process.stderr()}"
-            time.sleep(0.5)
+            assert self.guest.clock() < deadline, f"{what}: not within {timeout:g} s\n{self.process.stderr()}"
+            self.guest.sleep(0.5)
 
     def watch(self, seconds: float, every: float = 1.0) -> list[Metrics]:
         """Scrape for a while."""
-        end = time.monotonic() + seconds
+        end = self.guest.clock() + seconds
         scrapes = []
-        while time.monotonic() < end:
+        while self.guest.clock() < end:
             scrapes.append(self.metrics())
-            time.sleep(every)
+            self.guest.sleep(every)
         return scrapes
 
     def terminate(self) -> None:
@@ -113,14 +116,16 @@ def exporter(guest: Guest, config: str = "", *arguments: str, port: int = PORT) 
 def start(guest: Guest, config: str = "", *arguments: str, port: int = PORT) -> Exporter:
     """Start the exporter and return when it answers."""
     process = guest.spawn(command(guest, config, *arguments, port=port), uid0_nocaps=True)
-    started = Exporter(guest, process, port)
-    guest.run(
-        f"for i in $(seq 300); do busybox wget -q -O /dev/null http://127.0.0.1:{port}/-/healthy && exit; "
-        f"kill -0 {process.pid} || exit 1; busybox usleep 100000; done; exit 1",
-        check=False,
-    )
-    assert process.poll() is None, f"the exporter did not start: {process.stderr()}"
-    return started
+    try:
+        deadline = guest.clock() + START_SECONDS
+        while guest.fetch(port, "/-/healthy")[0] != 200 and process.poll() is None:
+            assert guest.clock() < deadline, f"the exporter does not answer: {process.stderr()}"
+            guest.sleep(0.2)
+        assert process.poll() is None, f"the exporter did not start: {process.stderr()}"
+    except (AssertionError, GuestError):
+        process.stop()  # or its port would be taken for every later scenario
+        raise
+    return Exporter(guest, process, port)
 
 
 def command(guest: Guest, config: str, *arguments: str, port: int = PORT) -> Sequence[str]:
@@ -138,12 +143,14 @@ def tree(guest: Guest) -> str:
 
     ``state`` stays as it is while nobody writes, and paths of cgroups must not be read beside writers.
     """
-    return guest.run(
-        f"cd {ADMIN} && find . -type f ! -name '*path' -perm -400 | sort | "
-        f'while read f; do echo "$f $(cat $f)"; done; ls {INSTANCES}'
-    ).stdout
+    files = guest.get_all(ADMIN)
+    shown = [f"{path} {content.decode()}" for path, content in sorted(files.items()) if not path.endswith("path")]
+    return "".join([*shown, guest.run(f"ls {INSTANCES}").stdout])
 
 
-def damon_stat_off(guest: Guest) -> None:
-    """Free DAMON on kernels where DAMON_STAT runs from boot."""
-    guest.run(f"test ! -e {DAMON_STAT} || echo N > {DAMON_STAT}")
+def free_damon(guest: Guest) -> None:
+    """Free DAMON of DAMON_STAT, which runs from boot on newer kernels, and of what a test that failed has left."""
+    guest.run(
+        f"test ! -e {DAMON_STAT} || echo N > {DAMON_STAT}; cd {ADMIN}/kdamonds; "
+        "for state in */state; do ! grep -qs on $state || echo off > $state; done; echo 0 > nr_kdamonds"
+    )

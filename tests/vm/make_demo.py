@@ -8,7 +8,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from .exporter import damon_stat_off
+from .exporter import free_damon
 from .guest import Guest
 from .kernels import find_kernel
 
@@ -50,7 +50,7 @@ DAMON of a real kernel saw them. `make demo-recording` makes it anew.
 def main() -> None:
     """Boot, record, and put the file in its place; fails if it is larger than 1 MiB."""
     with Guest(find_kernel(SERIES)) as guest:
-        damon_stat_off(guest)
+        free_damon(guest)
         guest.put("/config.yaml", CONFIG.encode())
         record = f"python -m damon_exporter record --config.file config.yaml --duration {SECONDS}s -o demo.damon"
         with guest.spawn(f"cd / && {WORKLOAD}") as workload:

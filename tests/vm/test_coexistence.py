@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from .exporter import ADMIN, DAMON_STAT, SIZE_FILE, Metrics, command, damon_stat_off, exporter, tree
+from .exporter import ADMIN, DAMON_STAT, SIZE_FILE, Metrics, command, exporter, free_damon, tree
 from .guest import Guest
 
 QUICK = "kernel: {settle: 1s}\n"
@@ -57,15 +57,8 @@ def test_damon_stat_is_taken_over_when_allowed_and_runs_again_afterwards(damon_s
     assert damon_stat.get(SIZE_FILE) == b"0\n"
 
 
-@pytest.fixture
-def free(guest: Guest) -> Guest:
-    """A guest whose DAMON nobody uses."""
-    damon_stat_off(guest)
-    return guest
-
-
 def test_damos_kdamond_is_observed_untouched_and_ours_follows_when_it_has_gone(free: Guest) -> None:
-    free.run("python -m damo start paddr 2>&1 || damo start paddr", env={"HOME": "/tmp"}, timeout=90)
+    free.run("damo start paddr", env={"HOME": "/tmp"}, timeout=90)
     before = tree(free)
     with exporter(free, QUICK) as watching:
         watching.wait_for(_rises("damon_snapshots_total", monitor="sysfs0"), "damo's kdamond is observed")
@@ -102,21 +95,22 @@ def test_damo_report_access_works_beside_ours_and_ours_goes_on(free: Guest) -> N
         assert watching.metrics().value("damon_monitor_up", monitor="node") == 1
 
 
-def test_a_second_exporter_observes_and_says_why(free: Guest) -> None:
-    with exporter(free, QUICK) as first, exporter(free, QUICK, port=10556) as second:
+def test_a_second_exporter_observes_and_says_why(guest_612: Guest) -> None:
+    free_damon(guest_612)
+    with exporter(guest_612, QUICK) as first, exporter(guest_612, QUICK, port=10556) as second:
         first.wait_for(lambda m: m.get("damon_working_set_bytes", monitor="node"), "the first runs node")
         second.wait_for(lambda m: m.value("damon_control_blocked", reason="foreign_kdamond"), "the second is kept out")
         landing = second.fetch("/")
         assert "another damon-exporter" in landing
         assert second.metrics().value("damon_exporter_source_up", source="tracepoint") == 0
-    assert free.get(SIZE_FILE) == b"0\n"
+    assert guest_612.get(SIZE_FILE) == b"0\n"
 
 
-def test_the_configuration_can_be_checked_without_touching_anything(free: Guest) -> None:
-    before = tree(free)
-    bad = free.run(
+def test_the_configuration_can_be_checked_without_touching_anything(guest_612: Guest) -> None:
+    before = tree(guest_612)
+    bad = guest_612.run(
         [
-            *list(command(free, "monitors: [{name: a, operations: paddr, intervals: {agregation: 1s}}]")),
+            *list(command(guest_612, "monitors: [{name: a, operations: paddr, intervals: {agregation: 1s}}]")),
             "--config.check",
         ],
         uid0_nocaps=True,
@@ -125,4 +119,4 @@ def test_the_configuration_can_be_checked_without_touching_anything(free: Guest)
     assert bad.returncode == 2
     assert "did you mean aggregation?" in bad.stderr
     assert "Traceback" not in bad.stderr
-    assert tree(free) == before
+    assert tree(guest_612) == before

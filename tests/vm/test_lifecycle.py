@@ -2,11 +2,10 @@
 
 import random
 import signal
-import time
 
 import pytest
 
-from .exporter import DAMON_STAT, SIZE_FILE, Metrics, command, damon_stat_off, exporter, start, tree
+from .exporter import ADMIN, DAMON_STAT, SIZE_FILE, Exporter, Metrics, command, exporter, start, tree
 from .guest import Guest
 
 NODE = """
@@ -19,14 +18,6 @@ KDAMOND = "/sys/kernel/mm/damon/admin/kdamonds/0"
 KILLS = 10
 
 
-@pytest.fixture
-def free(guest: Guest) -> Guest:
-    """A guest whose DAMON nobody uses."""
-    damon_stat_off(guest)
-    assert guest.get(SIZE_FILE) == b"0\n"
-    return guest
-
-
 def _older_than_5s(metrics: Metrics) -> float:
     """Bytes that have been idle for more than five seconds."""
     total = metrics.value("damon_idle_age_seconds_gcount", monitor="node")
@@ -37,45 +28,35 @@ def _old(metrics: Metrics) -> bool:
     return metrics.get("damon_monitored_bytes", monitor="node") is not None and _older_than_5s(metrics) > 500 << 20
 
 
-def test_after_sigterm_everything_is_as_it_was(free: Guest) -> None:
+def test_after_sigkill_the_kdamond_is_adopted_with_its_ages_unless_the_configuration_has_changed(free: Guest) -> None:
     before = tree(free)
-    with exporter(free, NODE) as running:
-        running.wait_for(lambda m: m.get("damon_monitored_bytes", monitor="node"), "node is watched")
-        assert tree(free) != before
+    first = start(free, NODE)
+    idle = _older_than_5s(first.wait_for(_old, "most memory has been idle for five seconds", 60))
+    pid = _kill(first)
+    second = start(free, NODE)
+    metrics = second.wait_for(lambda m: m.get("damon_monitored_bytes", monitor="node"), "node is watched again")
+    assert _older_than_5s(metrics) > idle / 2
+    assert _kill(second) == pid
+    third = start(free, NODE.replace("sample: 5ms", "sample: 10ms"))
+    third.wait_for(lambda m: m.get("damon_sample_interval_seconds", monitor="node") == 0.01, "the new plan runs")
+    assert free.run(f"cat {KDAMOND}/pid").stdout != pid
+    assert tree(free) != before
+    third.terminate()
     assert tree(free) == before
 
 
-def test_after_sigkill_the_kdamond_is_adopted_with_its_ages(free: Guest) -> None:
-    first = start(free, NODE)
-    idle = _older_than_5s(first.wait_for(_old, "most memory has been idle for five seconds", 60))
-    pid = free.run(f"cat {KDAMOND}/pid").stdout
-    first.process.kill(signal.SIGKILL)
-    first.process.wait()
-    with exporter(free, NODE) as second:
-        metrics = second.wait_for(lambda m: m.get("damon_monitored_bytes", monitor="node"), "node is watched again")
-        assert free.run(f"cat {KDAMOND}/pid").stdout == pid
-        assert _older_than_5s(metrics) > idle / 2
-    assert free.get(SIZE_FILE) == b"0\n"
-
-
-def test_another_configuration_does_not_adopt(free: Guest) -> None:
-    first = start(free, NODE)
-    first.wait_for(lambda m: m.get("damon_monitored_bytes", monitor="node"), "node is watched")
-    pid = free.run(f"cat {KDAMOND}/pid").stdout
-    first.process.kill(signal.SIGKILL)
-    first.process.wait()
-    with exporter(free, NODE.replace("sample: 5ms", "sample: 10ms")) as second:
-        second.wait_for(lambda m: m.get("damon_sample_interval_seconds", monitor="node") == 0.01, "the new plan runs")
-        assert free.run(f"cat {KDAMOND}/pid").stdout != pid
-    assert free.get(SIZE_FILE) == b"0\n"
+def _kill(running: Exporter) -> str:
+    """End it by SIGKILL; returns the pid of its kdamond."""
+    running.process.kill(signal.SIGKILL)
+    running.process.wait()
+    return running.guest.run(f"cat {KDAMOND}/pid").stdout
 
 
 def test_a_module_that_was_stopped_runs_again_after_a_crash_whatever_the_configuration_says(guest_73: Guest) -> None:
     guest_73.run(f"echo Y > {DAMON_STAT}")
     first = start(guest_73, "kernel: {settle: 0s, takeover: [damon_stat]}\n")
     first.wait_for(lambda m: m.get("damon_monitored_bytes", monitor="node"), "node is watched", 60)
-    first.process.kill(signal.SIGKILL)
-    first.process.wait()
+    _kill(first)
     assert guest_73.get(DAMON_STAT) == b"N\n"
     with exporter(guest_73, "kernel: {settle: 0s}\n") as second:
         second.wait_for(lambda m: m.get("damon_monitor_info", monitor="damon_stat"), "DAMON_STAT is back")
@@ -83,19 +64,48 @@ def test_a_module_that_was_stopped_runs_again_after_a_crash_whatever_the_configu
         assert guest_73.get(SIZE_FILE) == b"0\n"
 
 
+FRESH_SLOT = f"""
+cd {ADMIN}/kdamonds
+echo 1 > nr_kdamonds
+echo $1 > 0/contexts/nr_contexts
+[ $1 = 0 ] || echo $2 > 0/contexts/0/schemes/nr_schemes
+"""
+LOOK = f"""
+from pathlib import Path
+from damon_exporter.kernel.damon_sysfs import DamonTree
+from damon_exporter.kernel.ownership import survey
+print(survey(DamonTree(Path("{ADMIN}")), slots_made=1).holder.name)
+"""
+
+
+@pytest.mark.parametrize(("contexts", "schemes"), [("0", "0"), ("1", "0"), ("1", "1")])
+def test_what_an_exporter_leaves_that_is_killed_before_it_writes_its_token_is_recognised(
+    free: Guest, contexts: str, schemes: str
+) -> None:
+    free.run(["sh", "-ec", FRESH_SLOT, "sh", contexts, schemes])
+    assert free.python(LOOK).stdout == "UNFINISHED\n"
+    free.run(f"echo 0 > {SIZE_FILE}")
+
+
 def test_sigkill_at_any_moment_of_start_and_stop_is_healed_by_the_next_start(free: Guest) -> None:
     before = tree(free)
-    moments = random.Random(20).sample(range(100), KILLS)
-    for number, moment in enumerate(moments):
-        process = free.spawn(command(free, NODE), uid0_nocaps=True)
-        if number % 2:
-            time.sleep(6.0)
-            process.kill(signal.SIGTERM)
-            time.sleep(moment / 100 * 0.6)
-        else:
-            time.sleep(0.5 + moment / 100 * 4.0)
-        process.kill(signal.SIGKILL)
-        process.wait()
-    with exporter(free, NODE) as last:
-        last.wait_for(lambda m: m.get("damon_monitored_bytes", monitor="node"), "node is watched after all that", 60)
+    moments = random.Random(20)
+    for _ in range(KILLS // 2):
+        starting = free.spawn(command(free, NODE), uid0_nocaps=True)
+        free.sleep(moments.uniform(0.5, 4.5))
+        starting.kill(signal.SIGKILL)
+        starting.wait()
+        stopping = _watching_node(start(free, NODE)).process
+        stopping.kill(signal.SIGTERM)
+        free.sleep(moments.uniform(0.0, 0.6))
+        stopping.kill(signal.SIGKILL)
+        stopping.wait()
+    _watching_node(start(free, NODE)).terminate()
     assert tree(free) == before
+
+
+def _watching_node(running: Exporter) -> Exporter:
+    """Wait until it runs its monitor, whatever an earlier run has left."""
+    running.wait_for(lambda m: m.get("damon_monitored_bytes", monitor="node"), "node is watched after a kill", 60)
+    assert running.guest.get(SIZE_FILE) == b"1\n"
+    return running

@@ -1,9 +1,7 @@
 """The runner itself: what later scenarios take for granted."""
 
 import json
-import statistics
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 
@@ -30,9 +28,15 @@ def test_damon_can_be_controlled_and_traced(guest: Guest) -> None:
     assert b"nr_accesses" in guest.get(f"/sys/kernel/tracing/{event}")
 
 
-def test_damon_stat_runs_from_boot_on_a_recent_kernel(guest_73: Guest) -> None:
-    with Guest(guest_73.kernel) as untouched:
-        assert untouched.get(DAMON_STAT) == b"Y\n"
+@pytest.fixture(scope="module")
+def untouched_73() -> Iterator[Guest]:
+    """A guest of its own, with modules, on which nothing has been run."""
+    with Guest(find_kernel("7.3"), modules=("zram",)) as guest:
+        yield guest
+
+
+def test_damon_stat_runs_from_boot_on_a_recent_kernel(untouched_73: Guest) -> None:
+    assert untouched_73.get(DAMON_STAT) == b"Y\n"
 
 
 def test_uid_0_without_capabilities_has_none_and_gets_none_back(guest: Guest) -> None:
@@ -43,6 +47,11 @@ def test_uid_0_without_capabilities_has_none_and_gets_none_back(guest: Guest) ->
     assert {name: int(value, 16) for name, value in sets.items()} == dict.fromkeys(
         ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"), 0
     )
+
+
+def test_all_tests_of_a_kernel_are_in_one_group_of_xdist(request: pytest.FixtureRequest) -> None:
+    grouped = getattr(request.config.option, "loadgroup", False)
+    assert request.node.nodeid.endswith("@alone") or not grouped
 
 
 def test_files_travel_unchanged_in_both_directions(guest: Guest) -> None:
@@ -70,14 +79,13 @@ def test_commands_run_while_others_run(guest: Guest) -> None:
         assert background.wait() == -15
 
 
-def test_modules_are_loaded_after_what_they_depend_on(guest_73: Guest) -> None:
-    with Guest(guest_73.kernel, modules=("zram",)) as guest:
-        assert "lz4hc_compress" in guest.run("cat /proc/modules; ls /sys/block/zram0").stdout
+def test_modules_are_loaded_after_what_they_depend_on(untouched_73: Guest) -> None:
+    assert "lz4hc_compress" in untouched_73.run("cat /proc/modules; ls /sys/block/zram0").stdout
 
 
-def test_a_panic_at_boot_is_shown_with_the_console(guest_612: Guest) -> None:
+def test_a_panic_at_boot_is_shown_with_the_console() -> None:
     with pytest.raises(GuestGoneError, match=r"Kernel panic(?s:.*)Unable to mount root fs"):
-        Guest(guest_612.kernel, append="rdinit=/nowhere")
+        Guest(find_kernel("6.12"), append="rdinit=/nowhere")
 
 
 def test_a_missing_program_is_named_with_its_cure(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,63 +114,15 @@ def test_the_newest_build_of_the_series_or_else_of_the_next_is_taken(series: str
     assert newest_build(series, on_the_mirror) == build
 
 
-def test_a_silent_mirror_is_reported_and_the_cache_serves(guest_612: Guest, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_silent_mirror_is_reported_and_the_cache_serves(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = find_kernel("6.12")
     for scheme in ("http", "https"):
         monkeypatch.setenv(f"{scheme}_proxy", "http://127.0.0.1:9")
     refreshed_archive.cache_clear()
-    kernel = find_kernel(guest_612.kernel.series)
+    kernel = find_kernel("6.12")
     refreshed_archive.cache_clear()
-    assert kernel.release == guest_612.kernel.release
+    assert kernel.release == found.release
     assert "the mirror gave no new lists" in kernel.notices[0]
-
-
-MONITOR = """
-set -e
-cd /sys/kernel/mm/damon/admin/kdamonds
-echo 1 > nr_kdamonds
-echo 1 > 0/contexts/nr_contexts
-context=0/contexts/0
-echo "$1" > $context/operations
-echo 1000000 > $context/monitoring_attrs/intervals/update_us
-echo 1 > $context/targets/nr_targets
-if [ "$1" = vaddr ]; then
-    echo "$2" > $context/targets/0/pid_target
-else
-    echo 1 > $context/targets/0/regions/nr_regions
-    echo 1572864000 > $context/targets/0/regions/0/end
-fi
-echo 1 > $context/schemes/nr_schemes
-pattern=$context/schemes/0/access_pattern
-echo 18446744073709551615 > $pattern/sz/max
-echo 5 > $pattern/nr_accesses/min  # of 20: more than regions show that have not yet found their borders
-echo 4294967295 > $pattern/nr_accesses/max
-echo 4294967295 > $pattern/age/max
-echo on > 0/state
-sleep 4
-for reading in 1 2 3 4 5; do
-    echo update_schemes_tried_bytes > 0/state
-    cat $context/schemes/0/tried_regions/total_bytes
-    sleep 0.3
-done
-echo off > 0/state
-echo 0 > nr_kdamonds
-"""
-
-
-@contextmanager
-def damon_free(guest: Guest) -> Iterator[None]:
-    """Without the module that holds DAMON from boot on newer kernels."""
-    guest.run(f"[ ! -e {DAMON_STAT} ] || echo N > {DAMON_STAT}")
-    yield
-    guest.run(f"[ ! -e {DAMON_STAT} ] || echo Y > {DAMON_STAT}")
-
-
-@pytest.mark.parametrize("operations", ["vaddr", "paddr"])
-def test_damon_sees_what_a_workload_keeps_hot(guest: Guest, operations: str) -> None:
-    with damon_free(guest), guest.spawn(["python", "/workloads/hotcold.py", "--hot", "64MiB"]) as workload:
-        workload.first_line()
-        readings = guest.run(["sh", "-c", MONITOR, "monitor", operations, str(workload.pid)]).stdout.split()
-    assert 61 << 20 <= statistics.median(map(int, readings)) <= 68 << 20
 
 
 @pytest.mark.parametrize(

@@ -1,24 +1,30 @@
 """Nothing is lost, and both sources tell the same."""
 
 import re
-import statistics
-import time
+from pathlib import Path
 
+import numpy as np
 import pytest
 
-from .exporter import INSTANCES, MIB, damon_stat_off, exporter
+from damon_exporter.analysis.workingset import working_set_bytes
+from damon_exporter.sources.recording import read_recording
+
+from .exporter import INSTANCES, Exporter, exporter
 from .guest import Guest
 from .test_truth import workload
 
-HOTCOLD = """
-kernel: {settle: 0s, source: %s, control: %s}
+SAMPLED = """
+kernel: {settle: 0s, source: sysfs}
 monitors:
 - name: process
   operations: vaddr
   processes: {match: [{comm: hotcold}]}
-  intervals: {sample: 5ms, aggregation: 100ms, update: 1s}
-  regions: {min: 10, max: 60}  # the fewer there are, the more often sysfs is read
+  intervals: {sample: 10ms, aggregation: 200ms, update: 1s}
+  regions: {min: 10, max: 20}  # the fewer there are, the more often sysfs is read
 """
+
+TRACED = "/tmp/traced.damon"
+RECORD = ("record", "-o", TRACED, "--monitor", "sysfs0", "--duration", "25s")
 
 MANY_REGIONS = """
 kernel: {settle: 5s}  # for so long a monitor that somebody turned off is left alone, too
@@ -33,31 +39,33 @@ COUNTER = f"{INSTANCES}/independent_count"
 TRIGGER = "hist:keys=common_pid:size=256"
 
 
-@pytest.fixture
-def free(guest: Guest) -> Guest:
-    """A guest whose DAMON nobody uses."""
-    damon_stat_off(guest)
-    return guest
+def test_tracepoint_and_sysfs_show_the_same_working_set_of_the_same_kdamond(free: Guest, tmp_path: Path) -> None:
+    with workload(free, "hotcold"), exporter(free, SAMPLED) as sysfs:
+        sysfs.wait_for(lambda m: m.get("damon_snapshots_total", monitor="process"), "sysfs is read")
+        with free.spawn(["python", "-m", "damon_exporter", *RECORD], uid0_nocaps=True) as tracing:
+            samples = dict(_last_sample(sysfs) for _ in iter(lambda: tracing.poll(0.5), 0))
+        since_boot = float(free.python("import time; print(time.time() - time.monotonic())").stdout)
+        assert sysfs.metrics().value("damon_monitor_info", source="sysfs", owner="exporter") == 1
+    (tmp_path / "traced").write_bytes(free.get(TRACED))
+    traced = read_recording(tmp_path / "traced").snapshots
+    ends = np.array([snapshot.end_ns / 1e9 + since_boot for snapshot in traced])
+    working_sets = np.array([working_set_bytes(snapshot.regions) for snapshot in traced])
+    pairs = []
+    for taken_at, sample in samples.items():
+        # Regions are collected at the end of an aggregation and read when the command has been answered.
+        shortly_before = working_sets[: np.searchsorted(ends, taken_at)][-3:]
+        if len(shortly_before):
+            pairs.append((sample, shortly_before[np.argmin(np.abs(shortly_before - sample))]))
+    assert len(pairs) >= 3, samples
+    assert all(sampled == pytest.approx(shown, rel=0.05) for sampled, shown in pairs), pairs
 
 
-@pytest.mark.unsteady
-def test_tracepoint_and_sysfs_show_the_same_working_set_of_the_same_kdamond(free: Guest) -> None:
-    with (
-        workload(free, "hotcold"),
-        exporter(free, HOTCOLD % ("sysfs", "auto")) as sysfs,
-        exporter(free, HOTCOLD % ("tracepoint", "never"), port=10556) as traced,
-    ):
-        sysfs.wait_for(lambda m: (m.get("damon_snapshots_total", monitor="process") or 0) > 5, "sysfs snapshots", 150)
-        traced.wait_for(lambda m: (m.get("damon_snapshots_total", monitor="sysfs0") or 0) > 20, "traced snapshots")
-        sampled, every = [], []
-        for _ in range(12):
-            sampled.append(sysfs.metrics().value("damon_working_set_bytes", monitor="process"))
-            every.append(traced.metrics().value("damon_working_set_bytes", monitor="sysfs0"))
-            time.sleep(1)
-        info = sysfs.metrics().all("damon_monitor_info", monitor="process", source="sysfs", owner="exporter")
-    assert info
-    assert statistics.median(sampled) > 55 * MIB
-    assert statistics.median(sampled) == pytest.approx(statistics.median(every), rel=0.05)
+def _last_sample(sysfs: Exporter) -> tuple[float, float]:
+    """When the last snapshot was taken (s), and its working set (bytes)."""
+    metrics = sysfs.metrics()
+    names = ("damon_last_snapshot_timestamp_seconds", "damon_working_set_bytes")
+    taken_at, working_set = (metrics.value(name, monitor="process") for name in names)
+    return taken_at, working_set
 
 
 def test_every_event_that_the_kernel_fired_was_decoded(free: Guest) -> None:
@@ -66,10 +74,10 @@ def test_every_event_that_the_kernel_fired_was_decoded(free: Guest) -> None:
         with exporter(free, MANY_REGIONS) as watching:
             # Before 7.1 regions are no more split when there are half of the most that may be.
             watching.wait_for(lambda m: (m.get("damon_regions", monitor="node") or 0) >= 400, "many regions")
-            time.sleep(60)
+            free.sleep(60)
             # The kdamond is stopped before counting, so that both counts are of the same events.
             free.run("echo off > /sys/kernel/mm/damon/admin/kdamonds/0/state")
-            time.sleep(3)
+            free.sleep(3)
             fired = free.run(f"cat {COUNTER}/events/damon/damon_aggregated/hist").stdout
             metrics = watching.metrics()
     finally:

@@ -13,7 +13,7 @@ from itertools import pairwise
 
 PAGE = mmap.PAGESIZE
 PR_SET_NAME = 15
-BREATH = 0.01
+BREATH = 0.02
 """Seconds between two passes. DAMON's usual aggregation interval of 100 ms still sees several of them, and the guest's
 only CPU keeps time for whoever watches: without, starting a Python program took 38 s instead of 5."""
 UNITS = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}

@@ -162,6 +162,16 @@ def test_the_next_reading_is_asked_for_only_after_a_pause(kernel: FakeKernel, sa
         wait_for_answer(patient)
 
 
+def test_a_reading_that_had_to_wait_is_followed_by_no_longer_pause(kernel: FakeKernel, sampling: Sampling) -> None:
+    _, reader = sampling()
+    kernel.delay("*/schemes/0/tried_regions/total_bytes", "read", 0.5, count=1)
+    next_snapshot(reader)
+    kernel.fail("*/state", "write", errno.EIO)
+    assert reader.poll(time.monotonic() + 20) is None  # asked now
+    with pytest.raises(KernelError):
+        wait_for_answer(reader)
+
+
 def wait_for_answer(reader: TriedRegions) -> None:
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:

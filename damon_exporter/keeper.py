@@ -56,7 +56,9 @@ class Keeper:
 
     def is_theirs(self, slot: Slot) -> bool:
         """Is what runs in our slot somebody else's, or changed by somebody?"""
-        return self._is_theirs or self._pid not in (0, slot.pid())
+        if self._is_theirs or self._pid:
+            return self._is_theirs or self._pid != slot.pid()
+        return self._planned is not None and _difference(slot, self._planned) is not None
 
     def adopt(self, claim: Claim, slot: Slot, abilities: Abilities, now: float) -> None:
         """Keep a kdamond that an earlier run left if it is just as we want it; stop it otherwise."""
@@ -133,6 +135,7 @@ class Keeper:
         planned = self._plan(abilities, now)
         pid = slot.pid()
         if not pid or _difference(slot, planned) is not None:
+            self._planned = planned
             claim.configure(slot, planned.plan)
             self._is_theirs = False
             pid = claim.start(slot)

@@ -161,6 +161,8 @@ class Tenure:
             try:
                 claim.make_slots(len(self._keepers), self._contents)
             except KernelError as problem:
+                if not isinstance(problem, NotOurs):
+                    self._left_unfinished = contents(self._tree)  # what we have made, but could not mark
                 self._let_wait(str(problem))
                 raise
             self._probe_slot()

@@ -214,6 +214,18 @@ def start_another(kernel: FakeKernel) -> None:
     kernel.write("0/state", "on")
 
 
+@on_both
+def test_what_somebody_has_started_after_we_saw_ours_off_runs_on_after_exit(kernel: FakeKernel) -> None:
+    with Driven(kernel.paths, TWO) as driven:
+        driven.look()
+        kernel.write("0/state", "off")
+        driven.look(3)
+        kernel.write(MAX_REGIONS, 700)
+        kernel.write("0/state", "on")
+        pid = kernel.read("0/pid")
+    assert (kernel.read("0/state"), kernel.read("0/pid")) == ("on", pid)
+
+
 @pytest.mark.parametrize("act", [change_it, start_another])
 @on_both
 def test_what_somebody_has_changed_runs_on_after_exit_and_is_his(

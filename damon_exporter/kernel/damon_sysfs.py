@@ -1,4 +1,4 @@
-"""DAMON's control tree: slots, their states and files. Commands are `ownership`'s."""
+"""DAMON's control tree: slots, their states and files. Commands are `claim`'s."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path

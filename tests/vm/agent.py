@@ -99,10 +99,10 @@ def get(request: Request) -> Reply:
 
 
 def get_all(request: Request) -> Reply:
-    """The contents of all files below a folder that can be read, by path."""
+    """The contents of all files below a folder that can be read, by path, but of those whose name ends so."""
     contents = {}
     for folder, _, names in os.walk(request["path"]):
-        for path in (Path(folder, name) for name in names):
+        for path in (Path(folder, name) for name in names if not name.endswith(request["but"])):
             with contextlib.suppress(OSError):
                 contents[str(path)] = encoded(path.read_bytes())
     return {"contents": contents}

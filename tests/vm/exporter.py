@@ -143,8 +143,8 @@ def tree(guest: Guest) -> str:
 
     ``state`` stays as it is while nobody writes, and paths of cgroups must not be read beside writers.
     """
-    files = guest.get_all(ADMIN)
-    shown = [f"{path} {content.decode()}" for path, content in sorted(files.items()) if not path.endswith("path")]
+    files = guest.get_all(ADMIN, but="path")
+    shown = [f"{path} {content.decode()}" for path, content in sorted(files.items())]
     return "".join([*shown, guest.run(f"ls {INSTANCES}").stdout])
 
 

@@ -250,9 +250,9 @@ class Guest:
         """The content of a file in the guest."""
         return base64.b64decode(self._call("get", path=path)["content"])
 
-    def get_all(self, folder: str) -> dict[str, bytes]:
-        """The contents of all files below a folder in the guest that can be read, by path."""
-        contents = self._call("get_all", path=folder)["contents"]
+    def get_all(self, folder: str, *, but: str) -> dict[str, bytes]:
+        """The contents of all files below a folder in the guest that can be read, but of those whose name ends so."""
+        contents = self._call("get_all", path=folder, but=but)["contents"]
         return {path: base64.b64decode(content) for path, content in contents.items()}
 
     def fetch(self, port: int, path: str) -> tuple[int | None, str]:

@@ -43,7 +43,10 @@ def test_tracepoint_and_sysfs_show_the_same_working_set_of_the_same_kdamond(free
     with workload(free, "hotcold"), exporter(free, SAMPLED) as sysfs:
         sysfs.wait_for(lambda m: m.get("damon_snapshots_total", monitor="process"), "sysfs is read")
         with free.spawn(["python", "-m", "damon_exporter", *RECORD], uid0_nocaps=True) as tracing:
-            samples = dict(_last_sample(sysfs) for _ in iter(lambda: tracing.poll(0.5), 0))
+            samples = {}
+            while (code := tracing.poll(0.5)) is None:
+                samples.update([_last_sample(sysfs)])
+            assert code == 0, tracing.stderr()
         since_boot = float(free.python("import time; print(time.time() - time.monotonic())").stdout)
         assert sysfs.metrics().value("damon_monitor_info", source="sysfs", owner="exporter") == 1
     (tmp_path / "traced").write_bytes(free.get(TRACED))

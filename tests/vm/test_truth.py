@@ -73,7 +73,7 @@ def hot_and_cold(guest: Guest, tmp_path_factory: pytest.TempPathFactory) -> dict
     free_damon(guest)
     with exporter(guest, PROCESS_AND_NODE) as watching:
         watching.wait_for(lambda m: m.get("damon_working_set_bytes", monitor="node"), "node is watched")
-        before = watching.watch(5)
+        before = watching.watch(3)
         with workload(guest, "hotcold", "--hot", "64MiB", "--idle", "128MiB") as process:
             areas = json.loads(process.first_line())
             # DAMON needs some tens of aggregations to find the borders of the buffers.
@@ -83,7 +83,7 @@ def hot_and_cold(guest: Guest, tmp_path_factory: pytest.TempPathFactory) -> dict
             )
             scrapes = watching.watch(20)
             guest.put("/tmp/observe.yaml", b"kernel: {control: never}")
-            what = "--config.file /tmp/observe.yaml -o /tmp/beside.damon --duration 10s"
+            what = "--config.file /tmp/observe.yaml -o /tmp/beside.damon --duration 8s"
             guest.run(f"python -m damon_exporter record {what}", uid0_nocaps=True, timeout=90)
             hot_pages = json.loads(guest.python(PHYSICAL_PAGES, str(process.pid), json.dumps(areas["hot"])).stdout)
     path = tmp_path_factory.mktemp("recorded") / "beside.damon"

@@ -37,10 +37,10 @@ class RecordedMonitor:
 class Recording:
     """The snapshots of a recording in time order.
 
-    ``monitors`` has one entry for each number that stands in ``Snapshot.kdamond``. ``damage`` says where and
-    why reading stopped early. The snapshots are then those before the damage. As a file holds one target behind
-    the other, some of these lack targets: they are left out and counted in ``incomplete``. A target of which
-    nothing at all was read is missed only in files of our own.
+    ``monitors`` has one entry for each number that stands in ``Snapshot.kdamond``. ``damage`` says what is
+    missing: where and why reading stopped early, and how many snapshots are ``incomplete``. As a file holds one
+    target behind the other, some of those before the damage lack targets: they are left out and counted. A target
+    of which nothing at all was read is missed only in files of our own.
     """
 
     path: Path

@@ -36,10 +36,10 @@ def read_recording(path: Path, memory_limit: int = MEMORY_LIMIT) -> Recording:
     snapshots, monitors, incomplete = join_records(reader.records, path)
     if damage:
         damage = f"{path} is damaged at {damage}"
-        if not snapshots:
-            raise RecordingError(f"{damage}; not one whole snapshot could be read: {_CURE}")
     if incomplete:
-        damage = f"{damage}; {incomplete} snapshots lack a target and are left out"
+        damage = f"{damage or path}; {incomplete} snapshots lack a target and are left out"
+    if damage and not snapshots:
+        raise RecordingError(f"{damage}; not one whole snapshot could be read: {_CURE}")
     origins = (record.own.origin for record in reader.records)
     return Recording(path, snapshots, monitors, next(filter(None, origins), Origin()), damage, incomplete)
 

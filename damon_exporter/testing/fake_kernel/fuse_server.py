@@ -49,7 +49,7 @@ class FuseServer:
         with self._lock:
             message = self._requests.answer(request)
             if request.opcode == wire.Opcode.WRITE and self._root.dropped_names:
-                names = self._root.take_dropped_names()
+                names = self._take_dropped_names()
                 Thread(target=self._drop_and_send, args=(names, message), daemon=True).start()
             elif request.opcode not in wire.NO_REPLY:
                 self._send(message)
@@ -58,8 +58,14 @@ class FuseServer:
         """Answer in a thread of its own."""
         with self._lock:
             message = self._requests.answer(request)
-            names = self._root.take_dropped_names()
+            names = self._take_dropped_names()
         self._drop_and_send(names, message)
+
+    def _take_dropped_names(self) -> list[tuple[int, str]]:
+        """Take them over, with the lock held, and wake who waits until there are none."""
+        names = self._root.take_dropped_names()
+        self._lock.notify_all()
+        return names
 
     def _drop_and_send(self, names: list[tuple[int, str]], message: bytes) -> None:
         """Answer a write once the real kernel has forgotten the names that it took out."""

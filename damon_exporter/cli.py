@@ -229,7 +229,7 @@ def record(
     origin = Origin(command=shlex.join(["damon-exporter", *sys.argv[1:]]), workload=workload)
     take = recorder.Take(config, name, seconds, origin, pid)
     stop = StopSignal()
-    count = recorder.record(take, _paths(**roots), output, stop.wait, stop.fail, _progress)
+    count = recorder.record(take, _paths(**roots), output, lambda: stop.wait(0), stop.fail, _progress)
     click.echo(f"\r{count} snapshots in {output}", err=True)
 
 

@@ -91,11 +91,11 @@ def record(
     take: Take,
     paths: KernelPaths,
     path: Path,
-    stopped: Callable[[float], bool],
+    stopped: Callable[[], bool],
     on_failure: Callable[[], None],
     say: Callable[[str], None],
 ) -> int:
-    """Record until ``stopped(seconds to wait)`` is true, the time is over, or what is recorded has ended.
+    """Record until ``stopped()`` is true, the time is over, or what is recorded has ended.
 
     The time counts from the first snapshot; without one, patience ends. Returns the number of snapshots; raises
     `RecordingError` if there was none or the file cannot be written. What has been recorded before an error is kept.
@@ -105,7 +105,7 @@ def record(
     tape = _Tape(writer, take.monitor)
     take = replace(take, config=_at_once(take.config))
     try:
-        reason = _listen(take, paths, tape, lambda: stopped(0) or ended(), on_failure, say)
+        reason = _listen(take, paths, tape, lambda: stopped() or ended(), on_failure, say)
     finally:
         if tape.snapshots:
             writer.close()

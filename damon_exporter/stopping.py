@@ -21,10 +21,9 @@ class StopSignal:
 
     def __init__(self) -> None:
         self._failed = False
-        self._wake, wakened_by = os.pipe()
-        os.set_blocking(wakened_by, False)
-        self._wakened_by = wakened_by
-        signal.set_wakeup_fd(wakened_by, warn_on_full_buffer=False)
+        self._wake, self._wakened_by = os.pipe()
+        os.set_blocking(self._wakened_by, False)
+        signal.set_wakeup_fd(self._wakened_by, warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, lambda *_: None)

@@ -255,7 +255,9 @@ def test_the_port_is_free_after_sigkill_although_a_command_sleeps_unkillably(
 def handlers() -> Iterator[None]:
     numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
     before = [signal.getsignal(number) for number in numbers]
+    wakeup = signal.set_wakeup_fd(-1)
     yield
+    signal.set_wakeup_fd(wakeup)
     for number, handler in zip(numbers, before, strict=True):
         signal.signal(number, handler)
 

@@ -9,7 +9,7 @@ from damon_exporter.kernel.files import is_there, patiently_read, patiently_writ
 from damon_exporter.kernel.plan import INTERVALS, Leaf
 
 INTERVAL_READINGS = 5
-"""How often intervals are read until a pair is the same as the one before: they are refreshed once a sample at most."""
+"""How often intervals are read again at most until they stay the same: they are refreshed once a sample at most."""
 
 
 class DamonTree:

@@ -9,7 +9,7 @@ import pytest
 from damon_exporter.analysis.workingset import working_set_bytes
 from damon_exporter.sources.recording import read_recording
 
-from .exporter import INSTANCES, Exporter, exporter
+from .exporter import INSTANCES, MIB, exporter
 from .guest import Guest
 from .test_truth import workload
 
@@ -24,6 +24,7 @@ monitors:
 """
 
 TRACED = "/tmp/traced.damon"
+LAST_SAMPLE = ("damon_snapshots_total", "damon_last_snapshot_timestamp_seconds", "damon_working_set_bytes")
 RECORD = ("record", "-o", TRACED, "--monitor", "sysfs0", "--duration", "25s")
 
 MANY_REGIONS = """
@@ -43,9 +44,10 @@ def test_tracepoint_and_sysfs_show_the_same_working_set_of_the_same_kdamond(free
     with workload(free, "hotcold"), exporter(free, SAMPLED) as sysfs:
         sysfs.wait_for(lambda m: m.get("damon_snapshots_total", monitor="process"), "sysfs is read")
         with free.spawn(["python", "-m", "damon_exporter", *RECORD], uid0_nocaps=True) as tracing:
-            samples = {}
+            samples: dict[float, tuple[float, float]] = {}
             while (code := tracing.poll(0.5)) is None:
-                samples.update([_last_sample(sysfs)])
+                number, *sample = (sysfs.metrics().value(name, monitor="process") for name in LAST_SAMPLE)
+                samples[number] = (sample[0], sample[1])
             assert code == 0, tracing.stderr()
         since_boot = float(free.python("import time; print(time.time() - time.monotonic())").stdout)
         assert sysfs.metrics().value("damon_monitor_info", source="sysfs", owner="exporter") == 1
@@ -54,21 +56,15 @@ def test_tracepoint_and_sysfs_show_the_same_working_set_of_the_same_kdamond(free
     ends = np.array([snapshot.end_ns / 1e9 + since_boot for snapshot in traced])
     working_sets = np.array([working_set_bytes(snapshot.regions) for snapshot in traced])
     pairs = []
-    for taken_at, sample in samples.items():
+    for taken_at, sample in samples.values():
         # Regions are collected at the end of an aggregation and read when the command has been answered.
-        shortly_before = working_sets[: np.searchsorted(ends, taken_at)][-3:]
-        if len(shortly_before):
+        end = int(np.searchsorted(ends, taken_at))
+        if 0 < end < len(ends):
+            shortly_before = working_sets[:end][-3:]
             pairs.append((sample, shortly_before[np.argmin(np.abs(shortly_before - sample))]))
     assert len(pairs) >= 3, samples
+    assert min(sampled for sampled, _ in pairs) > 55 * MIB
     assert all(sampled == pytest.approx(shown, rel=0.05) for sampled, shown in pairs), pairs
-
-
-def _last_sample(sysfs: Exporter) -> tuple[float, float]:
-    """When the last snapshot was taken (s), and its working set (bytes)."""
-    metrics = sysfs.metrics()
-    names = ("damon_last_snapshot_timestamp_seconds", "damon_working_set_bytes")
-    taken_at, working_set = (metrics.value(name, monitor="process") for name in names)
-    return taken_at, working_set
 
 
 def test_every_event_that_the_kernel_fired_was_decoded(free: Guest) -> None:

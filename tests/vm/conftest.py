@@ -1,7 +1,8 @@
 """Guests for scenarios: each series is booted once, when the first test wants it, and shared by all."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import kernels_booted
@@ -86,6 +87,24 @@ def tidy(guests: Guests) -> Iterator[None]:
 def guest(request: pytest.FixtureRequest, guests: Guests) -> Guest:
     """The test runs on every series."""
     return guests.get(request.param)
+
+
+@pytest.fixture(scope="session")
+def shown() -> dict[object, Any]:
+    """What the scenarios of this worker have shown."""
+    return {}
+
+
+@pytest.fixture
+def show(request: pytest.FixtureRequest, guest: Guest, shown: dict[object, Any]) -> Callable[..., Any]:
+    """Play a scenario once for all tests that look at it, and anew for the second try of one that failed."""
+
+    def play(scenario: Callable[[Guest], Any]) -> Any:
+        if (scenario, guest) not in shown or getattr(request.node, "execution_count", 1) > 1:
+            shown[scenario, guest] = scenario(guest)
+        return shown[scenario, guest]
+
+    return play
 
 
 @pytest.fixture

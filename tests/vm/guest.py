@@ -314,7 +314,7 @@ class GuestProcess:
         """What it has complained so far."""
         return _text(self.guest._call("output", pid=self.pid)["stderr"])
 
-    def first_line(self, timeout: float = 30.0) -> str:
+    def first_line(self, timeout: float = 60.0) -> str:
         """The first line that it writes, when it has written it.
 
         Raises:

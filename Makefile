@@ -14,7 +14,7 @@ demo: $(VENV)/.runtime
 
 # A worker for each real kernel, and one for all else while the guests wait.
 test: system-packages $(VENV)/.dev check
-	$(BIN)/pytest -n 3 --dist loadgroup --durations=15 -rR
+	$(BIN)/pytest -n 3 --dist loadgroup --durations=15
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -53,6 +53,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.write_line(f"REAL KERNEL TOUCHED: {violation}", red=True)
     for line in sorted(set(config.stash[kernels_booted])):
         terminalreporter.write_line(f"real kernel {line}", bold=True)
+    for report in terminalreporter.stats.get("rerun", ()):
+        terminalreporter.write_line(f"second try for {report.nodeid}: {_cause(report)}", yellow=True)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -63,6 +65,12 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 def _is_worker(config: pytest.Config) -> bool:
     """Is this one of the processes that xdist shares the tests out to?"""
     return hasattr(config, "workerinput")
+
+
+def _cause(report: Any) -> str:
+    """What made a test fail that was tried again: nothing else of its first try is shown."""
+    crash = getattr(report.longrepr, "reprcrash", None)
+    return f"{crash.path}:{crash.lineno}: {crash.message}" if crash else str(report.longrepr)
 
 
 def _violations(config: pytest.Config) -> list[str]:

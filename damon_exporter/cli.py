@@ -29,7 +29,7 @@ FAILED, MISUSED = 1, 2
 def _folder(name: str, default: str, what: str) -> Callable[[Command], Command]:
     """A root of the kernel's; what of it is missing or forbidden is told where it is needed."""
     kind = click.Path(path_type=Path, readable=False)
-    return click.option(f"--path.{name}", f"path_{name}", type=kind, default=default, show_default=True, help=what)
+    return click.option(f"--path.{name}", name, type=kind, default=default, show_default=True, help=what)
 
 
 def _options(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
@@ -39,10 +39,6 @@ def _options(*options: Callable[[Command], Command]) -> Callable[[Command], Comm
         return command
 
     return add
-
-
-def _paths(path_sysfs: Path, path_procfs: Path, path_tracefs: Path) -> KernelPaths:
-    return KernelPaths(path_sysfs, path_procfs, path_tracefs)
 
 
 def _telemetry_path(_: click.Context, __: click.Parameter, path: str) -> str:
@@ -144,7 +140,7 @@ def cli(
     config = _load(config_file)
     from damon_exporter import serving
 
-    serving.serve(config, _paths(**roots), addresses, telemetry_path)
+    serving.serve(config, KernelPaths(**roots), addresses, telemetry_path)
 
 
 def _load(config_file: Path | None) -> Config:
@@ -190,7 +186,7 @@ def doctor(config_file: Path | None, **roots: Path) -> None:
     """Say what this kernel, these permissions and this configuration allow, with the cure for each "no"."""
     from damon_exporter.doctor import examine
 
-    for finding in examine(_load(config_file), _paths(**roots)):
+    for finding in examine(_load(config_file), KernelPaths(**roots)):
         click.echo(finding)
 
 
@@ -229,7 +225,7 @@ def record(
     origin = Origin(command=shlex.join(["damon-exporter", *sys.argv[1:]]), workload=workload)
     take = recorder.Take(config, name, seconds, origin, pid)
     stop = StopSignal()
-    count = recorder.record(take, _paths(**roots), output, lambda: stop.wait(0), stop.fail, _progress)
+    count = recorder.record(take, KernelPaths(**roots), output, lambda: stop.wait(0), stop.fail, _progress)
     click.echo(f"\r{count} snapshots in {output}", err=True)
 
 

@@ -156,6 +156,7 @@ def _listen(
             if _hear(feed, watches, supervisor.roster):
                 supervisor.wake()
             say(f"{tape.snapshots} snapshots")
+            clock.explain_silence()
         _hear(feed, watches, supervisor.roster)
         return clock.reason()
 
@@ -172,7 +173,7 @@ def _hear(feed: Feed, watches: Watches, roster: Roster) -> bool:
 
 
 class _Clock:
-    """Says when the time is over, and, as long as nothing has been recorded, for what ``reason``."""
+    """Says when the time is over, and for what ``reason`` nothing has been recorded yet."""
 
     def __init__(self, take: Take, tape: _Tape, reason: Callable[[], str]) -> None:
         self._take = take
@@ -182,24 +183,28 @@ class _Clock:
         self._said = ""
 
     def over(self, roster: Roster) -> bool:
-        """Has it been recorded for as long as was asked for, or is there nothing to record?"""
-        now = time.monotonic()
+        """Has it been recorded, or a first snapshot been waited for, for as long as was asked for?"""
+        seconds, now = self._take.seconds, time.monotonic()
+        if seconds is None:
+            return False
         if self._tape.started is not None:
-            return self._take.seconds is not None and now - self._tape.started >= self._take.seconds
-        if now - self._began >= SILENCE_SECONDS:
-            self._explain(self.reason())
-        return self._take.seconds is not None and now - self._began >= self._patience(roster, self._take.seconds)
+            return now - self._tape.started >= seconds
+        return now - self._began >= self._patience(roster, seconds)
+
+    def explain_silence(self) -> None:
+        """Log why nothing has been recorded yet, each reason once."""
+        if self._tape.started is not None or time.monotonic() - self._began < SILENCE_SECONDS:
+            return
+        reason = self.reason()
+        if reason != self._said:
+            log.warning("nothing has been recorded yet: %s", reason)
+        self._said = reason
 
     def _patience(self, roster: Roster, seconds: float) -> float:
         """Auto-tuning may have made aggregations so long that even a kdamond which works well takes minutes."""
         intervals = [kdamond.intervals for kdamond in roster.watched if self._tape.wants(kdamond)]
         aggregations = [each.aggregation_us / 1e6 if each else LONGEST_AGGREGATION for each in intervals]
         return max([LEAST_PATIENCE, seconds, *(2 * aggregation for aggregation in aggregations)])
-
-    def _explain(self, reason: str) -> None:
-        if reason != self._said:
-            log.warning("nothing has been recorded yet: %s", reason)
-        self._said = reason
 
 
 def _why(take: Take, roster: Roster, problems: Sequence[str]) -> str:

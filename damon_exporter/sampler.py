@@ -1,6 +1,5 @@
 """The thread that reads the source, has everything counted, and publishes a new state at every tick."""
 
-import logging
 import threading
 import time
 from collections.abc import Callable
@@ -14,8 +13,6 @@ from damon_exporter.roster import Roster, Waiting
 from damon_exporter.state import MonitorState, NodeState
 from damon_exporter.supervisor import Supervisor
 from damon_exporter.watches import Watches
-
-log = logging.getLogger(__name__)
 
 LONGEST_WAIT = 1.0
 """How long (s) to wait for the source at most, so that a stop is noticed soon however rarely is published. That is as
@@ -55,7 +52,6 @@ class Sampler:
         """Stop within a second."""
         self._stopping.set()
         self._thread.join()
-        self._feed.close()
 
     def _run(self) -> None:
         try:

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from damon_exporter.analysis import bands, heatmap, idle
+from damon_exporter.analysis import bands, heatmap, idle, workingset
 from damon_exporter.analysis.bands import I64, Groups
 from damon_exporter.analysis.snapshot import F64, Snapshot
 from damon_exporter.analysis.window import SlidingWindow
-from damon_exporter.analysis.workingset import percentile_bytes
 from damon_exporter.config import Export
 from damon_exporter.state import Band, Heatmap, Histogram, TargetState
 
@@ -73,7 +72,7 @@ class MonitorSeries:
         latest = self._latest = _Latest(
             snapshot=snapshot,
             group=group,
-            working_sets=bands.working_set(snapshot.regions, group, len(names)),
+            working_sets=workingset.working_set(snapshot.regions, group, len(names)),
             bands=self._by_band(snapshot, group),
             ages=self._carry_idle(snapshot, elapsed_us),
         )
@@ -177,7 +176,7 @@ class MonitorSeries:
         values = np.sort(row.window.values(now_ns))
         if not len(values):
             return {}
-        return {str(p): percentile_bytes(values, p) for p in self._settings.working_set.percentiles}
+        return {str(p): workingset.percentile_bytes(values, p) for p in self._settings.working_set.percentiles}
 
     def _bands(self, row: _Row, by_band: I64) -> tuple[Band, ...]:
         return tuple(

@@ -38,7 +38,7 @@ def observing(
 
 
 def serve(config: Config, paths: KernelPaths, addresses: Sequence[str], telemetry_path: str) -> None:
-    """Serve this host's numbers until SIGTERM or SIGINT; raises `Failed` if a thread ends before.
+    """Serve this host's numbers until told to stop; raises `Failed` if a thread ends before.
 
     The port is bound first: if it cannot be, nothing in the kernel has been touched.
     """
@@ -52,7 +52,7 @@ def serve(config: Config, paths: KernelPaths, addresses: Sequence[str], telemetr
 
 
 def serve_recording(recording: Recording, export: Export, addresses: Sequence[str], telemetry_path: str) -> None:
-    """Serve a recording's numbers until SIGTERM or SIGINT."""
+    """Serve a recording's numbers until told to stop."""
     stop = StopSignal()
     if recording.damage:
         log.error("%s", recording.damage)

@@ -25,7 +25,7 @@ TICK_SECONDS = 2.0
 
 
 class Supervisor:
-    """Runs in a thread of its own; ``roster`` is the only thing that others read of it.
+    """Runs in a thread of its own. Others read ``roster``, ``errors``, ``writer`` and ``commands_ended``.
 
     ``on_failure`` is called if the thread ends for a reason that nobody has foreseen.
     """

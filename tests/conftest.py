@@ -95,6 +95,12 @@ def fake_kernel(kernel_pool: KernelPool) -> Iterator[Callable[..., FakeKernel]]:
 
 
 @pytest.fixture
+def kernel(request: pytest.FixtureRequest, fake_kernel: Callable[..., FakeKernel]) -> FakeKernel:
+    """A 7.3, or both kernels one after the other where ``driving.on_both`` asks for it."""
+    return fake_kernel(kernel=getattr(request, "param", "7.3"))
+
+
+@pytest.fixture
 def config(tmp_path: Path) -> Callable[[str], str]:
     """Makes a configuration file and returns the flag that names it."""
 

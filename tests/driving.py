@@ -4,6 +4,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pytest
+
 from damon_exporter.config.loading import check
 from damon_exporter.config.reading import parse
 from damon_exporter.kernel.paths import KernelPaths
@@ -13,6 +15,9 @@ from damon_exporter.testing.fake_kernel import FakeKernel
 
 SETTLED = "kernel: {settle: 0s}\n"
 PHYSICAL = SETTLED + "monitors: [{name: node, operations: paddr, intervals: {sample: 5ms, aggregation: 100ms}}]\n"
+
+on_both = pytest.mark.parametrize("kernel", ["6.12", "7.3"], indirect=True)
+"""The test runs on both kernels: they differ in what it looks at."""
 
 
 class Driven:

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from damon_exporter.analysis.bands import Groups
 from damon_exporter.analysis.idle import IdleAges
 from damon_exporter.analysis.snapshot import Intervals, Regions
+from damon_exporter.analysis.workingset import working_set
 
 PAGE = 4096
 MIB = 2**20
@@ -32,6 +33,11 @@ def regions(*rows: tuple[int, ...]) -> Regions:
 def single(of: Regions) -> tuple[Groups, int]:
     """Return the grouping that makes one target of all regions."""
     return np.zeros(len(of), np.intp), 1
+
+
+def working_set_bytes(of: Regions) -> int:
+    """Return the working set of all targets together."""
+    return int(working_set(of, *single(of))[0])
 
 
 def by_target(of: Regions) -> tuple[Groups, int]:

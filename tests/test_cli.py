@@ -19,12 +19,6 @@ from damon_exporter.testing.fake_kernel import FakeKernel
 Start = Callable[..., FakeKernel]
 
 
-@pytest.fixture
-def kernel(fake_kernel: Start) -> FakeKernel:
-    kernel: FakeKernel = fake_kernel(kernel="7.3")
-    return kernel
-
-
 # Bad input
 
 

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from made_regions import working_set_bytes
 from numpy.typing import NDArray
 from running import path_flags, run
 
 from damon_exporter.analysis.snapshot import Intervals, Regions, Snapshot
-from damon_exporter.analysis.workingset import percentile_bytes, working_set_bytes
+from damon_exporter.analysis.workingset import percentile_bytes
 from damon_exporter.sources.recording import (
     Origin,
     RecordedMonitor,

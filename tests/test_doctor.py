@@ -1,6 +1,5 @@
 """What `damon-exporter doctor` finds: every "no" with its cause and its cure."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,12 +10,6 @@ from damon_exporter.config.reading import parse
 from damon_exporter.doctor import examine
 from damon_exporter.kernel.paths import KernelPaths
 from damon_exporter.testing.fake_kernel import FakeKernel
-
-
-@pytest.fixture
-def kernel(fake_kernel: Callable[..., FakeKernel]) -> FakeKernel:
-    kernel: FakeKernel = fake_kernel(kernel="7.3")
-    return kernel
 
 
 def told_of_db(paths: KernelPaths, match: str) -> str:

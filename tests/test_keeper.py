@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from driving import PHYSICAL, SETTLED, Driven, everything, wait_for
+from driving import PHYSICAL, SETTLED, Driven, everything, on_both, wait_for
 from written import WriteLog
 
 from damon_exporter.analysis.snapshot import Intervals
@@ -21,16 +21,6 @@ TWO = PHYSICAL.replace("[{name: node", "[{name: fast, operations: paddr}, {name:
 TARGETS = "0/contexts/0/targets"
 INTERVALS = "0/contexts/0/monitoring_attrs/intervals"
 MAX_REGIONS = "0/contexts/0/monitoring_attrs/nr_regions/max"
-
-
-on_both = pytest.mark.parametrize("kernel", ["6.12", "7.3"], indirect=True)
-
-
-@pytest.fixture
-def kernel(request: pytest.FixtureRequest, fake_kernel: Start) -> FakeKernel:
-    """A 7.3, or both kernels one after the other where they differ."""
-    kernel: FakeKernel = fake_kernel(kernel=getattr(request, "param", "7.3"))
-    return kernel
 
 
 def with_command(*words: str) -> str:

@@ -1,6 +1,5 @@
 """From a configured monitor to the kdamond that it needs, and which processes it is about."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +27,6 @@ NEW = Abilities(intervals_goal=True, autotune=True, refresh=True, region_schemes
 UNHEARD = Abilities(intervals_goal=True, autotune=False, refresh=True, region_schemes=False)
 OLD = Abilities(intervals_goal=False, autotune=False, refresh=False, region_schemes=False)
 SAMPLED = Abilities(intervals_goal=False, autotune=False, refresh=False, region_schemes=True)
-
-
-@pytest.fixture
-def kernel(fake_kernel: Callable[..., FakeKernel]) -> FakeKernel:
-    kernel: FakeKernel = fake_kernel(kernel="7.3")
-    return kernel
 
 
 def planned(paths: KernelPaths, abilities: Abilities = NEW, *targets: WatchedProcess, **keys: Any) -> Planned:

@@ -24,12 +24,6 @@ MIB = 1 << 20
 
 
 @pytest.fixture
-def kernel(fake_kernel: Start) -> FakeKernel:
-    kernel: FakeKernel = fake_kernel(kernel="7.3")
-    return kernel
-
-
-@pytest.fixture
 def file(tmp_path: Path) -> Path:
     return tmp_path / "recording.damon"
 

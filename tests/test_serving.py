@@ -35,12 +35,6 @@ cli.main()
 """
 
 
-@pytest.fixture
-def kernel(fake_kernel: Start) -> FakeKernel:
-    kernel: FakeKernel = fake_kernel(kernel="7.3")
-    return kernel
-
-
 @contextmanager
 def read_only(kernel: FakeKernel, mountpoint: Path) -> Iterator[KernelPaths]:
     """The same kernel behind a read-only mount, as container runtimes give it."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from queue import Queue
 
 import pytest
-from driving import PHYSICAL, Driven, everything, restage, run_somebodys, stage_somebodys, wait_for
+from driving import PHYSICAL, Driven, everything, on_both, restage, run_somebodys, stage_somebodys, wait_for
 from written import WriteLog
 
 from damon_exporter.config.loading import check
@@ -34,16 +34,6 @@ TAKEOVER = "kernel: {settle: 0s, takeover: [damon_stat, damon_reclaim]}\n"
 MODULE = {"6.12": "damon_reclaim", "7.3": "damon_stat"}
 
 both = pytest.mark.parametrize("name", ["6.12", "7.3"])
-
-
-on_both = pytest.mark.parametrize("kernel", ["6.12", "7.3"], indirect=True)
-
-
-@pytest.fixture
-def kernel(request: pytest.FixtureRequest, fake_kernel: Start) -> FakeKernel:
-    """A 7.3, or both kernels one after the other where they differ."""
-    kernel: FakeKernel = fake_kernel(kernel=getattr(request, "param", "7.3"))
-    return kernel
 
 
 def left_running(kernel: FakeKernel, configuration: str = KEEP) -> str:

@@ -1,4 +1,4 @@
-"""Bytes by how often they were accessed: bands of access ratio, the working set, the estimated bandwidth.
+"""Bytes by how often they were accessed: bands of access ratio, and the estimated bandwidth.
 
 ``group`` has, for each region, the position of the target that it belongs to among ``groups`` targets.
 """
@@ -36,11 +36,6 @@ def band_bytes(ratios: F64, sizes: U64, group: Groups, groups: int, bounds: Sequ
     bands = len(bounds)
     band = np.searchsorted(bounds, ratios, side="left")
     return sum_bytes(sizes, group * bands + band, groups * bands).reshape(groups, bands)
-
-
-def working_set(regions: Regions, group: Groups, groups: int) -> I64:
-    """Return the bytes with at least one access, by group: damo's definition of the working set."""
-    return sum_bytes(regions.sizes * (regions.nr_accesses > 0), group, groups)
 
 
 def estimated_access_bytes(regions: Regions, group: Groups, groups: int) -> F64:

@@ -3,12 +3,13 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from damon_exporter.analysis.bands import I64, Groups, sum_bytes
 from damon_exporter.analysis.snapshot import Regions
 
 
-def working_set_bytes(regions: Regions) -> int:
-    """Return the size of all regions of which at least one sample found an access, in bytes."""
-    return int(regions.sizes[regions.nr_accesses > 0].sum())
+def working_set(regions: Regions, group: Groups, groups: int) -> I64:
+    """Return the bytes of all regions of which at least one sample found an access, by group."""
+    return sum_bytes(regions.sizes * (regions.nr_accesses > 0), group, groups)
 
 
 def percentile_bytes(working_sets: NDArray[np.int64] | NDArray[np.uint64], percentile: float) -> int:

@@ -42,23 +42,23 @@ class Claim:
         self._writer = writer
         self._stopped_modules: frozenset[str] = frozenset()
 
-    def make_slots(self, count: int, seen: int | None = None) -> None:
-        """Make fresh slots and mark every one as ours before anything else is written. For ``seen`` see `resize`.
+    def make_slots(self, count: int, expected: int | None = None) -> None:
+        """Make fresh slots and mark every one as ours before anything else is written. For ``expected`` see `resize`.
 
         No more than are used: `damo report access` commits to every slot, and fails at the first that is off.
         """
-        self.resize(count, seen)
+        self.resize(count, expected)
         for slot in self._tree.slots():
             self._mark(slot)
 
-    def resize(self, count: int, seen: int | None = None) -> None:
+    def resize(self, count: int, expected: int | None = None) -> None:
         """Throw all slots away and make fresh ones, after a look whether those that are there may be thrown away.
 
-        They may if they are off and either all ours or just as they were ``seen`` (see `contents`). Raises `NotOurs`.
+        They may if they are off and either all ours or with the `contents` that are ``expected``. Raises `NotOurs`.
         """
         slots = list(self._tree.slots())
         ours = all(slot_token(slot) for slot in slots)
-        if any(slot.running() for slot in slots) or not (ours or contents(self._tree) == seen):
+        if any(slot.running() for slot in slots) or not (ours or contents(self._tree) == expected):
             raise NotOurs(
                 f"another tool has just begun to use {self._tree.admin}: it is left as it is. When that tool has done, "
                 "write 0 to nr_kdamonds"

@@ -17,8 +17,6 @@ from pathlib import Path
 class KernelError(Exception):
     """A file of the kernel's could not be read or written; the message names cause and cure."""
 
-    errno: int | None = None
-
 
 class Busy(KernelError, BlockingIOError):
     """EBUSY: another command is under way, or an exclusive user of DAMON runs."""
@@ -65,6 +63,4 @@ def explain(error: OSError, action: str, path: Path | str) -> KernelError:
     """Turn an errno into the exception that names cause and cure; ``action`` is "read" or "write 'on' to"."""
     number = error.errno or 0
     kind, cause = _CLASSES.get(number, (KernelError, error.strerror or str(error)))
-    explained = kind(f"cannot {action} {path}: {cause} ({errno.errorcode.get(number, number)})")
-    explained.errno = number
-    return explained
+    return kind(f"cannot {action} {path}: {cause} ({errno.errorcode.get(number, number)})")

@@ -1,4 +1,4 @@
-"""Bytes by access ratio, the working set, and the estimated bandwidth."""
+"""Bytes by access ratio, and the estimated bandwidth."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,6 @@ from damon_exporter.analysis.bands import (
     band_bytes,
     estimated_access_bytes,
     sum_bytes,
-    working_set,
 )
 from damon_exporter.analysis.snapshot import Intervals, Regions
 from damon_exporter.units import parse_ratio
@@ -91,15 +90,6 @@ def test_bands_sum_to_the_monitored_bytes_exactly(made: Regions, intervals: Inte
 
 
 @settings(deadline=None)
-@given(any_regions())
-def test_the_working_set_is_what_had_an_access(made: Regions) -> None:
-    grouping = by_target(made)
-    accessed = made.nr_accesses >= 1
-    exact = [sum(made.sizes[accessed & (made.target == target)].tolist()) for target in range(grouping[1])]
-    assert working_set(made, *grouping).tolist() == exact
-
-
-@settings(deadline=None)
 @given(any_regions(largest=2**40))
 def test_estimated_access_bytes_are_the_sizes_times_their_accesses(made: Regions) -> None:
     grouping = by_target(made)
@@ -116,5 +106,4 @@ def test_estimated_access_bytes_do_not_overflow() -> None:
 def test_no_regions_are_no_bytes() -> None:
     none = regions()
     assert band_bytes(access_ratios(none, INTERVALS), none.sizes, *single(none), BOUNDS).tolist() == [[0, 0, 0, 0]]
-    assert working_set(none, *single(none)).tolist() == [0]
     assert estimated_access_bytes(none, *single(none)).tolist() == [0.0]

@@ -2,23 +2,27 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from made_regions import any_regions, by_target, regions, working_set_bytes
 
 from damon_exporter.analysis.snapshot import Regions
-from damon_exporter.analysis.workingset import percentile_bytes, working_set_bytes
-
-
-def regions(*rows: tuple[int, int, int]) -> Regions:
-    """Build regions of one target from (start, end, nr_accesses)."""
-    start, end, accesses = zip(*rows, strict=True) if rows else ((), (), ())
-    none = np.zeros(len(rows), np.uint32)
-    return Regions(none, np.array(start, np.uint64), np.array(end, np.uint64), np.array(accesses, np.uint32), none)
+from damon_exporter.analysis.workingset import percentile_bytes, working_set
 
 
 def test_one_access_makes_a_whole_region_part_of_the_working_set() -> None:
     assert working_set_bytes(regions((0, 4096, 1), (4096, 12288, 0), (12288, 16384, 20))) == 8192
 
 
-def test_the_working_set_of_no_regions_is_nothing() -> None:
+@settings(deadline=None)
+@given(any_regions())
+def test_the_working_set_is_what_had_an_access(made: Regions) -> None:
+    grouping = by_target(made)
+    accessed = made.nr_accesses >= 1
+    exact = [sum(made.sizes[accessed & (made.target == target)].tolist()) for target in range(grouping[1])]
+    assert working_set(made, *grouping).tolist() == exact
+
+
+def test_no_regions_are_no_working_set() -> None:
     assert working_set_bytes(regions()) == 0
 
 

@@ -37,8 +37,7 @@ RESTAGING = ("contexts/nr_contexts", "contexts/0/schemes/nr_schemes")
 
 @pytest.fixture(params=["6.12", "7.3"])
 def kernel(request: pytest.FixtureRequest, fake_kernel: Callable[..., FakeKernel]) -> FakeKernel:
-    kernel: FakeKernel = fake_kernel(kernel=request.param)
-    return kernel
+    return fake_kernel(kernel=request.param)
 
 
 @pytest.fixture
@@ -122,17 +121,17 @@ def test_an_idle_tree_that_somebody_uses_again_just_before_us_is_left_to_him(
     kernel: FakeKernel, claim_on: ClaimOn, change: Callable[[FakeKernel], None], count: int
 ) -> None:
     stage_somebodys(kernel)
-    seen = contents(DamonTree(kernel.paths.damon_admin))
+    expected = contents(DamonTree(kernel.paths.damon_admin))
     change(kernel)
     before = everything(kernel)
     with pytest.raises(NotOurs):
-        claim_on(kernel).resize(count, seen)
+        claim_on(kernel).resize(count, expected)
     assert everything(kernel) == before
 
 
 def test_an_idle_tree_that_is_as_it_was_seen_makes_way(kernel: FakeKernel, claim_on: ClaimOn) -> None:
     stage_somebodys(kernel, slots=2)
-    claim_on(kernel).make_slots(1, seen=contents(DamonTree(kernel.paths.damon_admin)))
+    claim_on(kernel).make_slots(1, expected=contents(DamonTree(kernel.paths.damon_admin)))
     assert list(survey(DamonTree(kernel.paths.damon_admin)).tokens) == [0]
 
 

@@ -5,11 +5,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from driving import wait_for
 
 from damon_exporter.kernel.commands import CommandWriter
 from damon_exporter.kernel.damon_sysfs import DamonTree
@@ -87,13 +87,6 @@ def stick(kernel: FakeKernel, writer: CommandWriter, state: Path) -> None:
         writer.write(state, "on")
 
 
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 def test_a_command_is_done_when_write_returns(kernel: FakeKernel, writer: CommandWriter, state: Path) -> None:
     writer.write(state, "on")
     assert kernel.read("0/state") == "on"
@@ -117,9 +110,8 @@ def test_a_refusal_is_explained(
     kernel: FakeKernel, writer: CommandWriter, state: Path, error: int, kind: type[KernelError]
 ) -> None:
     kernel.fail(STATE, "write", error)
-    with pytest.raises(kind, match=f"cannot write 'on' to .*/0/state: .*{errno.errorcode[error]}") as refused:
+    with pytest.raises(kind, match=f"cannot write 'on' to .*/0/state: .*{errno.errorcode[error]}"):
         writer.write(state, "on")
-    assert refused.value.errno == error
 
 
 def test_a_short_storm_of_ebusy_is_sat_out(kernel: FakeKernel, writer: CommandWriter, state: Path) -> None:
@@ -151,7 +143,7 @@ def test_no_further_command_is_sent_while_one_is_stuck(kernel: FakeKernel, write
 def test_a_late_answer_ends_being_stuck(kernel: FakeKernel, writer: CommandWriter, state: Path) -> None:
     stick(kernel, writer, state)
     kernel.clear_faults()
-    wait_until(lambda: not writer.stuck)
+    wait_for(lambda: not writer.stuck)
     assert kernel.read("0/state") == "on"
     writer.write(state, "off")
     assert kernel.read("0/state") == "off"
@@ -177,7 +169,7 @@ def test_after_the_helper_was_killed_the_next_command_has_a_new_one(
     writer.write(state, "on")
     helper = helper_of(os.getpid())
     os.kill(helper, signal.SIGKILL)
-    wait_until(lambda: Path(f"/proc/{helper}/stat").read_text().rpartition(")")[2].split()[0] == "Z")
+    wait_for(lambda: Path(f"/proc/{helper}/stat").read_text().rpartition(")")[2].split()[0] == "Z")
     writer.write(state, "off")
     assert kernel.read("0/state") == "off"
 
@@ -189,7 +181,7 @@ def test_a_helper_that_is_killed_while_it_writes_is_an_error(
     helper = helper_of(os.getpid())
     kernel.delay(STATE, "write", 0.5, count=1)
     answer = writer.submit(state, "off", longer=5.0)
-    wait_until(lambda: is_writing(helper))
+    wait_for(lambda: is_writing(helper))
     os.kill(helper, signal.SIGKILL)
     with pytest.raises(KernelError, match="EIO"):
         answer.result()
@@ -218,8 +210,10 @@ def test_the_helper_runs_no_module_that_lies_in_the_working_directory(
 
 def test_ctrl_c_is_the_exporters_to_handle(writer: CommandWriter, state: Path) -> None:
     writer.write(state, "on")
-    os.kill(helper_of(os.getpid()), signal.SIGINT)
+    helper = helper_of(os.getpid())
+    os.kill(helper, signal.SIGINT)
     writer.write(state, "off")
+    assert helper_of(os.getpid()) == helper
 
 
 def test_the_helper_ends_with_the_writer(kernel: FakeKernel, state: Path) -> None:
@@ -239,11 +233,11 @@ def test_a_command_under_way_keeps_a_successor_out_after_sigkill(kernel: FakeKer
         assert exporter.stdout
         exporter.stdout.readline()
         helper = helper_of(exporter.pid)
-        wait_until(lambda: is_writing(helper))
+        wait_for(lambda: is_writing(helper))
         exporter.kill()
     with pytest.raises(Busy):
         TreeLock(tree)
     kernel.clear_faults()
-    wait_until(lambda: not Path(f"/proc/{helper}").exists())
+    wait_for(lambda: not Path(f"/proc/{helper}").exists())
     TreeLock(tree).release()
     assert kernel.read("0/state") == "on"

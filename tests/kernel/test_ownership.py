@@ -42,8 +42,7 @@ sys.stdin.read()
 
 @pytest.fixture(params=["6.12", "7.3"])
 def kernel(request: pytest.FixtureRequest, fake_kernel: Callable[..., FakeKernel]) -> FakeKernel:
-    kernel: FakeKernel = fake_kernel(kernel=request.param)
-    return kernel
+    return fake_kernel(kernel=request.param)
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Processes as /proc shows them, with whatever names they give themselves."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,12 +18,6 @@ def process_file(folder: Path, pid: int, comm: bytes, **fields: object) -> None:
     before, after = STAT.format(pid=pid, comm="\0", **values).encode().split(b"\0")
     (folder / str(pid)).mkdir(exist_ok=True)
     (folder / str(pid) / "stat").write_bytes(before + comm + after)
-
-
-@pytest.fixture
-def kernel(fake_kernel: Callable[..., FakeKernel]) -> FakeKernel:
-    kernel: FakeKernel = fake_kernel(kernel="7.3")
-    return kernel
 
 
 def test_a_process_is_found_with_its_name(kernel: FakeKernel) -> None:

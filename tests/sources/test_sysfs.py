@@ -40,13 +40,11 @@ monitors:
   intervals: {sample: 2ms, aggregation: 40ms}
   processes: {match: [{comm: postgres}], group_by: "{pid}"}
 """
-TRIED = "*/tried_regions"
 
 
 @pytest.fixture(params=["6.12", "7.3"])
 def kernel(request: pytest.FixtureRequest, fake_kernel: Callable[..., FakeKernel]) -> FakeKernel:
-    kernel: FakeKernel = fake_kernel(kernel=request.param)
-    return kernel
+    return fake_kernel(kernel=request.param)
 
 
 Sampling = Callable[..., tuple[Driven, TriedRegions]]

@@ -17,8 +17,7 @@ INTERVALS = "0/contexts/0/monitoring_attrs/intervals"
 
 @pytest.fixture(params=["6.12", "7.3"])
 def kernel(request: pytest.FixtureRequest, fake_kernel: Callable[..., FakeKernel]) -> FakeKernel:
-    kernel: FakeKernel = fake_kernel(kernel=request.param)
-    return kernel
+    return fake_kernel(kernel=request.param)
 
 
 def watch_two_processes(kernel: FakeKernel) -> int:

@@ -29,13 +29,6 @@ def errno_of(call: Callable[[], object]) -> int | None:
     return None
 
 
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 def command(kernel: FakeKernel, word: str) -> int | None:
     """Write a command to slot 0; returns the errno, None for success."""
     return errno_of(lambda: kernel.write("0/state", word))

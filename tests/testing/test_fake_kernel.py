@@ -14,11 +14,6 @@ from staging import CONTEXT, GIB, Start, errno_of, stage_physical
 from damon_exporter.testing.fake_kernel import FakeKernel
 
 
-@pytest.fixture
-def kernel(fake_kernel: Start) -> FakeKernel:
-    return fake_kernel()
-
-
 def write_raw(path: Path, data: bytes) -> None:
     fd = os.open(path, os.O_WRONLY)
     try:

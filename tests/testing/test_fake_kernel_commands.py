@@ -7,6 +7,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from driving import wait_for
 from staging import (
     CONTEXT,
     INTERVALS,
@@ -21,7 +22,6 @@ from staging import (
     set_intervals,
     stage_physical,
     stage_schemes,
-    wait_for,
 )
 
 SECOND = 1_000_000

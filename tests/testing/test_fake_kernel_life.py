@@ -4,6 +4,7 @@ import errno
 import time
 
 import pytest
+from driving import wait_for
 from staging import (
     CONTEXT,
     GIB,
@@ -21,7 +22,6 @@ from staging import (
     stage_schemes,
     stage_virtual,
     tried,
-    wait_for,
 )
 
 from damon_exporter.testing.fake_kernel import FakeKernel

@@ -3,7 +3,8 @@
 import errno
 
 import pytest
-from staging import Start, errno_of, stage_physical, wait_for
+from driving import wait_for
+from staging import Start, errno_of, stage_physical
 from test_fake_kernel_trace import AGGREGATED, collect, make_instance
 
 from damon_exporter.testing.fake_kernel import FakeKernel

@@ -3,6 +3,7 @@
 import errno
 
 import pytest
+from driving import wait_for
 from staging import (
     CONTEXT,
     GIB,
@@ -17,7 +18,6 @@ from staging import (
     stage_physical,
     stage_schemes,
     stage_virtual,
-    wait_for,
 )
 
 

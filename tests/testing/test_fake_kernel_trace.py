@@ -23,11 +23,6 @@ AGGREGATED = "damon_aggregated"
 TUNED = "damon_monitor_intervals_tune"
 
 
-@pytest.fixture
-def kernel(fake_kernel: Start) -> FakeKernel:
-    return fake_kernel()
-
-
 def make_instance(kernel: FakeKernel, *events: str, name: str = "test") -> Path:
     """An instance whose readers wake at once, with these events on."""
     instance = kernel.tracefs / "instances" / name

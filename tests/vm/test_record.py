@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from made_regions import working_set_bytes
 
-from damon_exporter.analysis.workingset import working_set_bytes
 from damon_exporter.sources.recording import Recording, read_recording
 
 from .exporter import MIB, SIZE_FILE, exporter, free_damon

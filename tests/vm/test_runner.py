@@ -11,6 +11,7 @@ from .initramfs import MissingToolError, required_program
 from .kernels import find_kernel, newest_build, refreshed_archive
 
 DAMON_STAT = "/sys/module/damon_stat/parameters/enabled"
+SERIES_OF = {"guest_612": "6.12", "guest_73": "7.3"}
 
 
 def test_the_guest_runs_a_kernel_of_the_wanted_series(guest: Guest) -> None:
@@ -49,9 +50,18 @@ def test_uid_0_without_capabilities_has_none_and_gets_none_back(guest: Guest) ->
     )
 
 
-def test_all_tests_of_a_kernel_are_in_one_group_of_xdist(request: pytest.FixtureRequest) -> None:
+def test_a_shared_guest_is_booted_by_one_worker_only(request: pytest.FixtureRequest) -> None:
     grouped = getattr(request.config.option, "loadgroup", False)
-    assert request.node.nodeid.endswith("@alone") or not grouped
+    for item in request.session.items:
+        if item.get_closest_marker("vm") is None:
+            continue
+        wanted = {series for name, series in SERIES_OF.items() if name in item.fixturenames}
+        if "guest" in item.fixturenames:
+            wanted.add(item.callspec.params["guest"])
+        assert len(wanted) <= 1, f"{item.nodeid} would boot one of {wanted} a second time"
+        group = next(iter(wanted), "alone")
+        assert item.get_closest_marker("xdist_group").args == (group,), item.nodeid
+        assert item.nodeid.endswith(f"@{group}") or not grouped, item.nodeid
 
 
 def test_files_travel_unchanged_in_both_directions(guest: Guest) -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from made_regions import working_set_bytes
 
-from damon_exporter.analysis.workingset import working_set_bytes
 from damon_exporter.sources.recording import read_recording
 
 from .exporter import INSTANCES, MIB, exporter

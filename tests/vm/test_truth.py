@@ -30,7 +30,7 @@ monitors:
   operations: vaddr
   processes: {match: [{comm: hotcold}]}
   intervals: {sample: 5ms, aggregation: 100ms, update: 1s}
-  regions: {min: 20, max: 1000}
+  regions: {min: 50, max: 1000}  # the smaller they are, the less far do the young ages of borders spread by merging
 - name: node
   operations: paddr
   intervals: {sample: 10ms, aggregation: 200ms, update: 1s}

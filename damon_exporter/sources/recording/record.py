@@ -33,7 +33,7 @@ class OwnNames:
     operations: str = ""
     target: str = ""
     targets: tuple[int, ...] = ()
-    """The ids of all targets of the kdamond that the file has a record of."""
+    """The indexes of all targets of the kdamond that the file has a record of."""
     origin: Origin | None = None
 
 

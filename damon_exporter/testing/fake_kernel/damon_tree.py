@@ -8,7 +8,6 @@ from damon_exporter.testing.fake_kernel.values import Choice, Flag, Number, Numb
 
 OPERATIONS = ("vaddr", "fvaddr", "paddr")
 MOST_PROBES = 4
-CORE_FILTERS = ("addr", "target")
 UINT_BITS = 32
 NO_NODE = -1
 

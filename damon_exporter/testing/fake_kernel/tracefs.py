@@ -23,14 +23,13 @@ MIGRATE_EVERY = 3  # aggregations
 
 
 class Setting(File):
-    """A number that tracing is set by, from ``least`` to ``most``; EINVAL outside."""
+    """A number that tracing is set by, up to ``most``; EINVAL beyond."""
 
     size = 0
 
-    def __init__(self, value: int, least: int, most: int) -> None:
+    def __init__(self, value: int, most: int) -> None:
         super().__init__(mode=0o640)
         self.value = value
-        self._least = least
         self._most = most
 
     def read(self) -> str:
@@ -39,7 +38,7 @@ class Setting(File):
 
     def write(self, text: str) -> None:
         """Take a number in decimal, with white space around it."""
-        if not text.strip().isdigit() or not self._least <= int(text) <= self._most:
+        if not text.strip().isdigit() or int(text) > self._most:
             raise fail(errno.EINVAL)
         self.value = int(text)
 
@@ -124,8 +123,8 @@ class Instance(Directory):
     def __init__(self, kernel: "Kernel") -> None:
         self.kernel = kernel
         self.buffers = [RingBuffer(kernel.profile.name, DEFAULT_SIZE_KB) for _ in range(kernel.cpus)]
-        self.tracing_on = Setting(1, 0, 1)
-        self.percent = Setting(DEFAULT_PERCENT, 0, 100)
+        self.tracing_on = Setting(1, 1)
+        self.percent = Setting(DEFAULT_PERCENT, 100)
         self.pipes = [TracePipeRaw(buffer, lambda: self.percent.value) for buffer in self.buffers]
         self.enabled: dict[str, Setting] = {}
         self.filters: dict[str, Filter] = {}
@@ -150,7 +149,7 @@ class Instance(Directory):
                 self._add_event(self.make(folder), text)
 
     def _add_event(self, folder: Directory, text: str) -> None:
-        enable, filter_ = Setting(0, 0, 1), Filter()
+        enable, filter_ = Setting(0, 1), Filter()
         self.enabled[folder.name], self.filters[folder.name] = enable, filter_
         folder.add("enable", enable)
         folder.add("filter", filter_)

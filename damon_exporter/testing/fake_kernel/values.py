@@ -67,9 +67,9 @@ class Result(Number):
 class Flag(File):
     """``Y`` or ``N``."""
 
-    def __init__(self, *, value: bool = False) -> None:
+    def __init__(self) -> None:
         super().__init__(mode=0o600)
-        self.value = value
+        self.value = False
 
     def read(self) -> str:
         """The letter."""

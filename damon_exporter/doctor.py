@@ -53,8 +53,9 @@ def examine(config: Config, paths: KernelPaths) -> Iterator[Finding]:
         yield Finding(False, f"control blocked by {reason}", sentence)
     if not blocked:
         yield Finding(True, "control", _when_free(config, seen))
+    by_another = seen.holder is Holder.US and bool(blocked)
     for monitor in config.monitors:
-        yield _monitor(monitor, paths, blocked=bool(blocked))
+        yield _monitor(monitor, paths, blocked=bool(blocked), by_another=by_another)
         yield from _tuning(monitor, {feature.name for feature in found if feature.present})
 
 
@@ -98,9 +99,13 @@ def _when_free(config: Config, seen: Survey) -> str:
     return f"DAMON is free: monitors start when it has been so for {config.kernel.settle:g} s (kernel.settle)"
 
 
-def _monitor(monitor: Monitor, paths: KernelPaths, blocked: bool) -> Finding:
+def _monitor(monitor: Monitor, paths: KernelPaths, blocked: bool, by_another: bool) -> Finding:
     subject = f"monitor {monitor.name}"
     reason = targets_of(monitor, paths.procfs).missing(time.monotonic())
+    if by_another:
+        return Finding(
+            None, subject, "is for the exporter that holds DAMON to run: its landing page says whether it does"
+        )
     if blocked:
         besides = f". Besides, {reason}" if reason else ""
         return Finding(False, subject, f"does not run: DAMON cannot be controlled now, see above for the cure{besides}")

@@ -4,7 +4,7 @@ import contextlib
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol
 
 from damon_exporter.analysis.snapshot import Snapshot
@@ -184,11 +184,17 @@ class SysfsFeed:
         readers = {kdamond.pid: self._readers.get(kdamond.pid) or self._reader(kdamond) for kdamond in own}
         self._readers = {pid: reader for pid, reader in readers.items() if reader}
         self._said = {pid: said for pid, said in self._said.items() if pid in self._readers}
-        found = (self._poll(pid, reader, now) for pid, reader in self._readers.items())
+        found = [self._poll(pid, reader, now) for pid, reader in self._in_turn()]
         return [snapshot for snapshot in found if snapshot]
 
     def close(self) -> None:
         """Nothing is left behind but folders in our own slots, which go with them."""
+
+    def _in_turn(self) -> Iterator[tuple[int, TriedRegions]]:
+        """Yield whom to poll: one at a time is asked, as the files of all answer EBUSY until it has answered."""
+        for pid, reader in sorted(self._readers.items(), key=lambda item: item[1].due):
+            if reader.asked or not any(other.asked for other in self._readers.values()):
+                yield pid, reader
 
     def _reader(self, kdamond: Watched) -> TriedRegions | None:
         writer = self._writer()

@@ -115,7 +115,9 @@ def record(
 
 
 def _at_once(config: Config) -> Config:
-    """Whoever asks for a recording wants it now."""
+    """Whoever asks for a recording wants it now, unless a tree that somebody has left is to be thrown away for it."""
+    if "idle_sysfs" in config.kernel.takeover:
+        return config
     return config.model_copy(update={"kernel": config.kernel.model_copy(update={"settle": 0.0})})
 
 
@@ -204,7 +206,8 @@ class _Clock:
         """Auto-tuning may have made aggregations so long that even a kdamond which works well takes minutes."""
         intervals = [kdamond.intervals for kdamond in roster.watched if self._tape.wants(kdamond)]
         aggregations = [each.aggregation_us / 1e6 if each else LONGEST_AGGREGATION for each in intervals]
-        return max([LEAST_PATIENCE, seconds, *(2 * aggregation for aggregation in aggregations)])
+        settle = self._take.config.kernel.settle
+        return settle + max([LEAST_PATIENCE, seconds, *(2 * aggregation for aggregation in aggregations)])
 
 
 def _why(take: Take, roster: Roster, problems: Sequence[str]) -> str:

@@ -123,6 +123,8 @@ class Tenure:
 
     def end(self) -> None:
         """Give the tree back as it was found, unless it shall be kept, and let the next exporter in."""
+        if self._writer:
+            self._writer.settle()  # a command of our own under way would keep us from cleaning up
         if self._claim:
             self._give_back(self._claim)
         if self._writer:

@@ -89,19 +89,26 @@ class Watch:
             self._cpu_seconds += kdamond.cpu_seconds  # it has worked for us from its first moment
         self._cpu_reading = kdamond.cpu_seconds
 
-    def overdue(self, now: float) -> bool:
-        """Has the kdamond been silent for longer than it may?"""
-        intervals = self._latest_intervals()
-        aggregation = intervals.aggregation_us / 1e6 if intervals else LONGEST_AGGREGATION
-        patience = PATIENCE * max(aggregation, self._publish)
+    @property
+    def turn(self) -> float:
+        """How long (s) the kdamond takes to report once it is asked, 0 if it is not asked."""
+        return self._aggregation() if self._kdamond.reporting else 0.0
+
+    def overdue(self, now: float, turns: float = 0.0) -> bool:
+        """Has the kdamond been silent for longer than it may?
+
+        ``turns`` is how long (s) it takes until every kdamond has reported, where one after the other is asked.
+        """
+        patience = PATIENCE * max(self._aggregation(), self._publish)
         if self._source == "sysfs":
-            patience = max(patience, SAMPLED_PATIENCE_SECONDS)
+            patience = max(patience, PATIENCE * turns, SAMPLED_PATIENCE_SECONDS)
         return self._kdamond.reporting and now - self._silent_since > patience
 
-    def state(self, now: float, wall_clock_offset: float) -> MonitorState:
-        """Return what to publish at ``now`` (CLOCK_MONOTONIC, s)."""
+    def state(self, now: float, wall_clock_offset: float, turns: float = 0.0) -> MonitorState:
+        """Return what to publish at ``now`` (CLOCK_MONOTONIC, s). For ``turns`` see `overdue`."""
         kdamond = self._kdamond
-        late = self.overdue(now)
+        late = self.overdue(now, turns)
+        latest = self._series.latest
         targets = self._series.targets(int(now * 1e9), wall_clock_offset)
         return MonitorState(
             name=kdamond.name,
@@ -115,8 +122,12 @@ class Watch:
             intervals=self._latest_intervals(),
             cpu_seconds=self._cpu_seconds if self._cpu_reading is not None else None,
             nr_targets=len(targets),
-            last_snapshot_age_seconds=now - self._silent_since,
+            last_snapshot_age_seconds=now - latest.end_ns / 1e9 if latest else None,
         )
+
+    def _aggregation(self) -> float:
+        intervals = self._latest_intervals()
+        return intervals.aggregation_us / 1e6 if intervals else LONGEST_AGGREGATION
 
     def _latest_intervals(self) -> Intervals | None:
         latest = self._series.latest

@@ -75,7 +75,8 @@ class Watches:
         """Return every monitor's state at ``now`` (CLOCK_MONOTONIC, s)."""
         for watch in self._watches.values():
             watch.count_cpu(procfs)
-        return tuple(watch.state(now, wall_clock_offset) for watch in self._watches.values())
+        turns = sum(watch.turn for watch in self._watches.values())
+        return tuple(watch.state(now, wall_clock_offset, turns) for watch in self._watches.values())
 
     def _watch(self, kdamond: Watched, now: float) -> Watch:
         watch = self._watches.get(kdamond.name)

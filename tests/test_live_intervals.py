@@ -50,7 +50,28 @@ def test_fixed_intervals_are_what_the_files_say_from_the_first_snapshot_on() -> 
 def test_fixed_intervals_follow_a_commit() -> None:
     live = LiveIntervals()
     live.stamp(FIXED, 0, ONE)
-    assert seen(live.stamp(replace(FIXED, intervals=LIVE), 100 * MS, ONE)) == (LIVE, 800_000)
+    committed = replace(FIXED, intervals=LIVE)
+    in_doubt = [live.stamp(committed, end * MS, ONE).intervals for end in (810, 1620)]
+    assert in_doubt == [None, None]
+    assert seen(live.stamp(committed, 2430 * MS, ONE)) == (LIVE, 800_000)
+    assert seen(live.stamp(committed, 3240 * MS, ONE)) == (LIVE, 800_000)
+
+
+def test_fixed_intervals_that_are_written_but_not_committed_change_nothing() -> None:
+    """Regions go on coming as they did; one that is missing makes no difference."""
+    live = LiveIntervals()
+    live.stamp(FIXED, 0, ONE)
+    staged = replace(FIXED, intervals=Intervals(10_000, 200_000))
+    found = [live.stamp(staged, end * MS, ONE).intervals for end in (105, 210, 420, 525, 630)]
+    assert found == [INTERVALS, INTERVALS, None, INTERVALS, INTERVALS]
+    assert live.stamp(FIXED, 735 * MS, ONE).intervals == INTERVALS
+
+
+def test_a_fixed_sampling_interval_is_what_the_file_says() -> None:
+    live = LiveIntervals()
+    live.stamp(FIXED, 0, ONE)
+    finer = Intervals(1_000, INTERVALS.aggregation_us)
+    assert live.stamp(replace(FIXED, intervals=finer), 105 * MS, ONE).intervals == finer
 
 
 @pytest.mark.parametrize("kdamond", [FIXED, TUNED, REFRESHED], ids=["fixed", "tuned", "refreshed"])

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from driving import everything, run_somebodys, wait_for
+from driving import everything, run_somebodys, stage_somebodys, wait_for
 from running import COMMAND, NODE, QUICK, SECONDS, ConfigFlag, Running, path_flags, run
 
 from damon_exporter import recorder
@@ -54,6 +54,18 @@ def monitor_of(recorded: Recording) -> tuple[str, str, dict[int, str]]:
     """Name, operations and targets of the only monitor."""
     (monitor,) = recorded.monitors.values()
     return monitor.name, monitor.operations, dict(monitor.targets)
+
+
+def test_a_tree_that_somebody_has_left_is_not_thrown_away_before_it_has_settled(
+    kernel: FakeKernel, file: Path, config: Callable[[str], str]
+) -> None:
+    stage_somebodys(kernel)
+    before = everything(kernel)
+    flag = config("kernel: {takeover: [idle_sysfs], settle: 1h}")
+    with recording(kernel, file, flag, code=1) as process:
+        time.sleep(3)
+        process.terminate()
+    assert everything(kernel) == before
 
 
 # A process

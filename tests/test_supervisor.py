@@ -603,6 +603,20 @@ def test_a_storm_of_ebusy_on_exit_is_sat_out(kernel: FakeKernel) -> None:
 
 
 @on_both
+def test_a_command_of_our_own_under_way_on_exit_is_waited_for(
+    kernel: FakeKernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sysfs source's may take an aggregation interval, and while it does everything else answers EBUSY."""
+    monkeypatch.setattr("damon_exporter.tenure.RELEASE_PATIENCE", 0.0)
+    with Driven(kernel.paths, PHYSICAL.replace("100ms", "4s"), sysfs_source=True) as driven:
+        driven.look()
+        assert driven.supervisor.writer
+        asked = driven.supervisor.writer.submit(kernel.kdamonds / "0/state", "update_schemes_tried_regions")
+        wait_for(asked.running)
+    assert kernel.read("nr_kdamonds") == "0"
+
+
+@on_both
 def test_a_kdamond_whose_start_could_not_be_confirmed_is_ours_all_the_same(kernel: FakeKernel) -> None:
     with Driven(kernel.paths) as driven:
         kernel.fail("*/kdamonds/0/pid", "read", errno.EBUSY, count=8)

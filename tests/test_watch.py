@@ -28,8 +28,8 @@ NODE = Watched(
 REGIONS = regions((0, MIB, 3, 5))
 
 
-def watch(kdamond: Watched = NODE, publish: str = "1s", now: float = 100.0) -> Watch:
-    return Watch(Export.model_validate({"publish": publish}), kdamond, "tracepoint", now)
+def watch(kdamond: Watched = NODE, publish: str = "1s", now: float = 100.0, source: str = "tracepoint") -> Watch:
+    return Watch(Export.model_validate({"publish": publish}), kdamond, source, now)
 
 
 # Late?
@@ -105,6 +105,19 @@ def test_a_reporting_monitor_is_up_and_says_how_old_its_numbers_are() -> None:
     reporting.take(102_500_000_000, REGIONS)
     state = reporting.state(103.0, 0.0)
     assert (state.up, state.reason, state.last_snapshot_age_seconds) == (True, "", 0.5)
+
+
+def test_before_the_first_report_there_is_no_age_of_numbers() -> None:
+    assert watch().state(103.0, 0.0).last_snapshot_age_seconds is None
+
+
+def test_where_one_after_the_other_is_asked_each_may_take_its_turn() -> None:
+    slow = replace(NODE, intervals=Intervals(1_000_000, 20_000_000))
+    asked = watch(slow, source="sysfs")
+    assert asked.turn == 20.0
+    assert not asked.overdue(100.0 + 239.0, turns=4 * asked.turn)
+    assert asked.overdue(100.0 + 241.0, turns=4 * asked.turn)
+    assert watch(replace(slow, reporting=False), source="sysfs").turn == 0.0
 
 
 # What is published

@@ -56,6 +56,9 @@ class Claim:
 
         They may if they are off and either all ours or with the `contents` that are ``expected``. Raises `NotOurs`.
         """
+        self._tree.resize(count, lambda: self._require_idle(expected))
+
+    def _require_idle(self, expected: int | None) -> None:
         slots = list(self._tree.slots())
         ours = all(slot_token(slot) for slot in slots)
         if any(slot.running() for slot in slots) or not (ours or contents(self._tree) == expected):
@@ -63,7 +66,6 @@ class Claim:
                 f"another tool has just begun to use {self._tree.admin}: it is left as it is. When that tool has done, "
                 "write 0 to nr_kdamonds"
             )
-        self._tree.resize(count)
 
     def take_over(self, stopped_modules: frozenset[str]) -> None:
         """Go on with slots that carry our token, made by an earlier run, and mark those that it did not get to."""
@@ -107,17 +109,15 @@ class Claim:
 
     def start(self, slot: Slot) -> int:
         """Turn a kdamond on and return its pid."""
-        require_ours(slot, pid=0)
-        self._writer.write(slot.state_file, "on")
+        self._writer.write(slot.state_file, "on", lambda: require_ours(slot, pid=0))
         if pid := slot.pid():
             return pid
         raise Gone(f"{slot.folder} was turned on and is off again: its last target may have just ended")
 
     def stop(self, slot: Slot, pid: int) -> None:
         """Turn off the kdamond with this pid."""
-        require_ours(slot, pid)
         try:
-            self._writer.write(slot.state_file, "off")
+            self._writer.write(slot.state_file, "off", lambda: require_ours(slot, pid))
         except KernelError:
             if slot.running():  # before 7.1, one that has just ended by itself cannot be turned off
                 raise

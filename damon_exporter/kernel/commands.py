@@ -9,14 +9,14 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
 from damon_exporter.kernel import command_process
 from damon_exporter.kernel.errors import Stuck, explain
-from damon_exporter.kernel.files import BUSY_DELAYS
+from damon_exporter.kernel.files import BUSY_DELAYS, Check, unchecked
 
 DEADLINE_SECONDS = 10.0
 STUCK_GRACE_SECONDS = 1.0
@@ -35,6 +35,7 @@ class CommandWriter:
         self._deadline = deadline
         self._helper: _Helper | None = None
         self._queue = ThreadPoolExecutor(max_workers=1, thread_name_prefix="commands")
+        self._submitted: list[Future[None]] = []
         self._answering = threading.Lock()
         self._unanswered = False
 
@@ -46,13 +47,24 @@ class CommandWriter:
                 self._unanswered = False
             return self._unanswered
 
-    def submit(self, path: Path, value: str, longer: float = 0.0) -> "Future[None]":
-        """Queue a write; the future raises `KernelError`, `Stuck` after ``longer`` seconds more than usual."""
-        return self._queue.submit(self._write, path, value, self._deadline + longer)
+    def submit(self, path: Path, value: str, check: Check = unchecked, longer: float = 0.0) -> "Future[None]":
+        """Queue a write; the future raises `KernelError`, `Stuck` after ``longer`` seconds more than usual.
 
-    def write(self, path: Path, value: str) -> None:
+        ``check`` is called right before every try: EBUSY means that somebody else gives commands, too.
+        """
+        self._submitted = [command for command in self._submitted if not command.done()]
+        self._submitted.append(self._queue.submit(self._write, path, value, check, self._deadline + longer))
+        return self._submitted[-1]
+
+    def write(self, path: Path, value: str, check: Check = unchecked) -> None:
         """Write and wait for the answer; EBUSY is tried again for a while, then raised as `Busy`."""
-        self.submit(path, value).result()
+        self.submit(path, value, check).result()
+
+    def settle(self) -> None:
+        """Drop the commands that wait, and wait for the answer to the one under way, until its deadline."""
+        for command in self._submitted:
+            command.cancel()
+        wait(self._submitted)
 
     def close(self) -> None:
         """End the helper; one that the kernel does not let go ends when the kernel does."""
@@ -60,12 +72,13 @@ class CommandWriter:
         if self._helper:
             self._helper.end(STUCK_GRACE_SECONDS if self.stuck else self._deadline)
 
-    def _write(self, path: Path, value: str, deadline: float) -> None:
+    def _write(self, path: Path, value: str, check: Check, deadline: float) -> None:
         if self.stuck:
             raise Stuck(f"cannot write '{value}' to {path}: an earlier command has not been answered yet")
         number = errno.EBUSY
         for delay in (0.0, *BUSY_DELAYS):
             time.sleep(delay)
+            check()
             number = self._ask(path, value, deadline)
             if number != errno.EBUSY:
                 break

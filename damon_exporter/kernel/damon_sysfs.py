@@ -5,7 +5,15 @@ from pathlib import Path
 
 from damon_exporter.analysis.snapshot import Intervals
 from damon_exporter.kernel.errors import Busy, KernelError, NotOurs
-from damon_exporter.kernel.files import is_there, patiently_read, patiently_write, read_number, read_value
+from damon_exporter.kernel.files import (
+    Check,
+    is_there,
+    patiently_read,
+    patiently_write,
+    read_number,
+    read_value,
+    unchecked,
+)
 from damon_exporter.kernel.plan import INTERVALS, Leaf
 
 INTERVAL_READINGS = 5
@@ -28,9 +36,9 @@ class DamonTree:
         """Return how many slots there are."""
         return read_number(self.size_file)
 
-    def resize(self, slots: int) -> None:
+    def resize(self, slots: int, check: Check = unchecked) -> None:
         """Make ``slots`` fresh slots, which throws away all there were; `Busy` while a kdamond runs."""
-        patiently_write(self.size_file, slots)
+        patiently_write(self.size_file, slots, check)
         _confirm(self.size_file, str(slots))
 
     def slot(self, index: int) -> "Slot":

@@ -37,7 +37,7 @@ def probe(paths: KernelPaths) -> tuple[Feature, ...]:
         ),
         Feature(
             "damon_sysfs_write",
-            os.access(size_file, os.W_OK),
+            os.access(size_file, os.W_OK, effective_ids=True),
             "monitors of our own",
             f"run as uid 0 (no capability is needed) with {paths.damon_admin.parent} mounted read-write; "
             "allow it in AppArmor or SELinux",
@@ -52,7 +52,7 @@ def probe(paths: KernelPaths) -> tuple[Feature, ...]:
         ),
         Feature(
             "trace_instances",
-            os.access(instances, os.W_OK),
+            os.access(instances, os.W_OK, effective_ids=True),
             "a trace buffer of our own",
             f"run as uid 0 with {paths.tracefs} mounted read-write",
         ),

@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from damon_exporter.kernel.errors import Busy, Rejected, explain
@@ -10,10 +11,17 @@ LARGEST_FILE = 1 << 20
 BUSY_DELAYS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4)
 """Waits (s) between tries on EBUSY: another tool's command usually takes milliseconds."""
 
+Check = Callable[[], None]
+"""Raises `KernelError` if a write must not be tried (any more)."""
+
+
+def unchecked() -> None:
+    """The check of what may be written in any case."""
+
 
 def is_there(path: Path) -> bool:
     """Is there such a file, and may we look? Unlike `Path.exists`, a forbidden folder on the way is just a no."""
-    return os.access(path, os.F_OK)
+    return os.access(path, os.F_OK, effective_ids=True)
 
 
 def names_in(folder: Path) -> list[str]:
@@ -67,11 +75,16 @@ def patiently_read(path: Path) -> str:
     return read_value(path)
 
 
-def patiently_write(path: Path, value: object) -> None:
-    """Write a file that answers EBUSY while a command of anybody's is under way."""
+def patiently_write(path: Path, value: object, check: Check = unchecked) -> None:
+    """Write a file that answers EBUSY while a command of anybody's is under way.
+
+    ``check`` is called right before every try: EBUSY means that somebody else gives commands, too.
+    """
     for delay in BUSY_DELAYS:
+        check()
         try:
             return write_value(path, value)
         except Busy:
             time.sleep(delay)
+    check()
     return write_value(path, value)

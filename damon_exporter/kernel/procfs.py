@@ -62,9 +62,21 @@ def is_mounted(procfs: Path) -> bool:
 
 
 def is_initial_pid_namespace(procfs: Path) -> bool:
-    """Do pids here mean what the kernel's threads understand by them? Pid 2 is kthreadd only there."""
+    """Do pids here, and ours, mean what the kernel's threads understand by them?
+
+    Pid 2 is kthreadd only in the initial namespace. That one's procfs may be mounted while we are in another: then it
+    knows us by another pid than we do, and the kernel would take the pids that we write for those of our namespace.
+    """
     kthreadd = process(procfs, KTHREADD_PID)
-    return kthreadd is not None and kthreadd.comm == "kthreadd"
+    return kthreadd is not None and kthreadd.comm == "kthreadd" and _self(procfs) in (os.getpid(), None)
+
+
+def _self(procfs: Path) -> int | None:
+    """Return our pid as this procfs knows it, None if it is but a folder of files."""
+    try:
+        return int((procfs / "self").readlink().name)
+    except (OSError, ValueError):
+        return None
 
 
 def kernel_release(procfs: Path) -> str:

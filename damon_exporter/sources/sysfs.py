@@ -6,6 +6,7 @@ aggregation, and it costs five files a region. So the next one is asked for only
 
 import time
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +37,13 @@ class TriedRegions:
         self._tuned = tuned
         self._shortest_period = shortest_period
         self._asked: Future[None] | None = None
-        self._next = 0.0
+        self.due = 0.0
+        """When (CLOCK_MONOTONIC, s) the next snapshot may be asked for."""
+
+    @property
+    def asked(self) -> bool:
+        """Is an answer of the kdamond's outstanding?"""
+        return self._asked is not None
 
     def poll(self, now: float) -> Snapshot | None:
         """Return a snapshot if one has become ready, and ask for the next when it is due.
@@ -45,31 +52,31 @@ class TriedRegions:
         reading is not whole.
         """
         if self._asked is None:
-            if now >= self._next:
-                self._next = now + self._shortest_period
+            if now >= self.due:
+                self.due = now + self._shortest_period
                 self._asked = self._ask()
             return None
         if not self._asked.done():
             return None
         asked, self._asked = self._asked, None
-        self._next = now + self._shortest_period
+        self.due = now + self._shortest_period
         asked.result()
         started, busy = time.monotonic(), time.thread_time()
         intervals = self._slot.intervals()
         regions = read_regions(self._slot.folder / "contexts/0/schemes")
         busy = time.thread_time() - busy
-        self._next = now + max(self._shortest_period, REST_PER_READING * busy)
+        self.due = now + max(self._shortest_period, REST_PER_READING * busy)
         if self._slot.intervals() != intervals:
             raise Incomplete("the intervals changed while regions were read")
         return Snapshot(self._pid, int(started * 1e9), regions, intervals, intervals.aggregation_us)
 
     def _ask(self) -> "Future[None]":
         """Queue the commands; with auto-tuning the files must be brought up to date first."""
-        require_ours(self._slot, self._pid)
+        ours = partial(require_ours, self._slot, self._pid)
         longer = 2 * self._slot.intervals().aggregation_us / 1e6
         if self._tuned:
-            self._writer.submit(self._slot.state_file, "update_tuned_intervals", longer)
-        return self._writer.submit(self._slot.state_file, "update_schemes_tried_regions", longer)
+            self._writer.submit(self._slot.state_file, "update_tuned_intervals", ours, longer)
+        return self._writer.submit(self._slot.state_file, "update_schemes_tried_regions", ours, longer)
 
 
 def read_regions(schemes: Path) -> Regions:

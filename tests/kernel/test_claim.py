@@ -129,6 +129,22 @@ def test_an_idle_tree_that_somebody_uses_again_just_before_us_is_left_to_him(
     assert everything(kernel) == before
 
 
+def test_slots_that_somebody_has_used_while_they_answered_ebusy_are_left_to_him(
+    kernel: FakeKernel, claim_on: ClaimOn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim = claim_on(kernel)
+    claim.make_slots(1)
+    kernel.fail("*/nr_kdamonds", "write", errno.EBUSY, count=1)
+
+    def pause_in_which_somebody_stages(_: float) -> None:
+        use_for_something_else(kernel)
+
+    monkeypatch.setattr("damon_exporter.kernel.files.time.sleep", pause_in_which_somebody_stages)
+    with pytest.raises(NotOurs):
+        claim.resize(0)
+    assert kernel.read("nr_kdamonds") == "1"
+
+
 def test_an_idle_tree_that_is_as_it_was_seen_makes_way(kernel: FakeKernel, claim_on: ClaimOn) -> None:
     stage_somebodys(kernel, slots=2)
     claim_on(kernel).make_slots(1, expected=contents(DamonTree(kernel.paths.damon_admin)))

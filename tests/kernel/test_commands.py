@@ -13,7 +13,7 @@ from driving import wait_for
 
 from damon_exporter.kernel.commands import CommandWriter
 from damon_exporter.kernel.damon_sysfs import DamonTree
-from damon_exporter.kernel.errors import Busy, Denied, Gone, KernelError, Rejected, Stuck, Unsupported
+from damon_exporter.kernel.errors import Busy, Denied, Gone, KernelError, NotOurs, Rejected, Stuck, Unsupported
 from damon_exporter.kernel.ownership import TreeLock
 from damon_exporter.testing.fake_kernel import FakeKernel
 
@@ -112,6 +112,37 @@ def test_a_refusal_is_explained(
     kernel.fail(STATE, "write", error)
     with pytest.raises(kind, match=f"cannot write 'on' to .*/0/state: .*{errno.errorcode[error]}"):
         writer.write(state, "on")
+
+
+def test_before_every_try_it_is_checked_whether_the_command_may_still_be_given(
+    kernel: FakeKernel, writer: CommandWriter, state: Path
+) -> None:
+    """EBUSY comes from somebody else's command: after it, what runs here may be his."""
+    kernel.fail(STATE, "write", errno.EBUSY, count=1)
+    tries = []
+
+    def ours_only_at_first() -> None:
+        tries.append(kernel.read("0/state"))
+        if len(tries) > 1:
+            raise NotOurs("somebody's by now")
+
+    with pytest.raises(NotOurs):
+        writer.write(state, "on", ours_only_at_first)
+    assert tries == ["off", "off"]
+    assert kernel.read("0/state") == "off"
+
+
+def test_what_waits_is_dropped_and_what_is_under_way_is_waited_for(
+    kernel: FakeKernel, writer: CommandWriter, state: Path
+) -> None:
+    kernel.delay(STATE, "write", 0.3, count=1)
+    under_way = writer.submit(state, "on", longer=10.0)
+    wait_for(under_way.running)
+    waiting = writer.submit(state, "off")
+    writer.settle()
+    assert under_way.done()
+    assert waiting.cancelled()
+    assert kernel.read("0/state") == "on"
 
 
 def test_a_short_storm_of_ebusy_is_sat_out(kernel: FakeKernel, writer: CommandWriter, state: Path) -> None:

@@ -1,5 +1,6 @@
 """Processes as /proc shows them, with whatever names they give themselves."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,15 @@ def test_the_initial_pid_namespace_is_known_by_kthreadd(kernel: FakeKernel) -> N
     assert not procfs.is_initial_pid_namespace(kernel.procfs)
     kernel.remove_process(2)
     assert not procfs.is_initial_pid_namespace(kernel.procfs)
+
+
+@pytest.mark.parametrize(("pid", "initial"), [(os.getpid(), True), (os.getpid() + 1, False)])
+def test_the_hosts_procfs_in_another_pid_namespace_knows_us_by_another_pid(
+    kernel: FakeKernel, tmp_path: Path, pid: int, initial: bool
+) -> None:
+    (tmp_path / "2").symlink_to(kernel.procfs / "2")
+    (tmp_path / "self").symlink_to(str(pid))
+    assert procfs.is_initial_pid_namespace(tmp_path) is initial
 
 
 def test_the_release_is_that_of_the_kernel_that_is_looked_at(kernel: FakeKernel) -> None:

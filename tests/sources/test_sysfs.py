@@ -187,7 +187,7 @@ def test_no_command_goes_to_a_slot_that_is_not_ours_any_more(
     kernel.write("0/contexts/nr_contexts", 1)
     log = WriteLog(kernel, tmp_path / "log", monkeypatch)
     with pytest.raises(NotOurs):
-        reader.poll(time.monotonic())
+        next_snapshot(reader)
     assert log.writes == []
 
 
@@ -196,18 +196,18 @@ def test_no_command_goes_to_a_kdamond_that_somebody_has_started(kernel: FakeKern
     kernel.write("0/state", "off")
     kernel.write("0/state", "on")
     with pytest.raises(NotOurs):
-        reader.poll(time.monotonic())
+        next_snapshot(reader)
 
 
 def test_after_an_error_it_waits_before_it_asks_again(kernel: FakeKernel, sampling: Sampling) -> None:
     _, reader = sampling()
     kernel.write("0/contexts/nr_contexts", 1)
-    now = time.monotonic()
     with pytest.raises(NotOurs):
-        reader.poll(now)
-    assert reader.poll(now + 0.01) is None
+        next_snapshot(reader)
+    assert reader.poll(reader.due - 0.01) is None
+    assert not reader.asked
     with pytest.raises(NotOurs):
-        reader.poll(now + 0.06)
+        next_snapshot(reader)
 
 
 @pytest.mark.parametrize(

@@ -78,11 +78,13 @@ def test_every_event_that_the_kernel_fired_was_decoded(free: Guest) -> None:
             free.run("echo off > /sys/kernel/mm/damon/admin/kdamonds/0/state")
             free.sleep(3)
             fired = free.run(f"cat {COUNTER}/events/damon/damon_aggregated/hist").stdout
+            overruns = free.run(f"cat {INSTANCES}/damon_exporter/per_cpu/cpu*/stats").stdout
             metrics = watching.metrics()
     finally:
         free.run(f"echo '!{TRIGGER}' > {COUNTER}/events/damon/damon_aggregated/trigger; rmdir {COUNTER}")
     counted = sum(int(hits) for hits in re.findall(r"hitcount:\s*(\d+)", fired))
     assert counted > 100_000
+    assert set(re.findall(r"overrun: (\d+)", overruns)) == {"0"}
     assert metrics.value("damon_exporter_trace_events_total") == counted
     assert metrics.value("damon_exporter_trace_events_lost_total") == 0
     assert metrics.value("damon_exporter_snapshots_incomplete_total") == 0

@@ -29,7 +29,7 @@ monitors:
 - name: process
   operations: vaddr
   processes: {match: [{comm: hotcold}]}
-  intervals: {sample: 5ms, aggregation: 100ms, update: 1s}
+  intervals: {sample: 10ms, aggregation: 200ms, update: 1s}
   regions: {min: 50, max: 1000}  # the smaller they are, the less far do the young ages of borders spread by merging
 - name: node
   operations: paddr
@@ -37,6 +37,10 @@ monitors:
   regions: {min: 100, max: 1000}  # with the usual ten, a region of 150 MiB may hold the hot and the idle buffer
 export: {idle_age: [1s, 5s, 1m]}
 """
+
+BESIDE = "/tmp/beside.damon"
+OBSERVE = ("--config.file", "/tmp/observe.yaml", "-o", BESIDE, "--duration", "8s")
+RECORD = ("python", "-m", "damon_exporter", "record", *OBSERVE)
 
 PATTERNS = """
 kernel: {settle: 0s}
@@ -86,7 +90,7 @@ class HotAndCold:
     frames: dict[str, list[int]]
     """The page frames that they lie in."""
     recording: Recording
-    """Eight seconds, recorded beside the exporter afterwards."""
+    """Eight seconds, recorded beside the exporter meanwhile."""
 
 
 @pytest.fixture
@@ -103,15 +107,15 @@ def _watch_hot_and_cold(guest: Guest) -> HotAndCold:
             areas = json.loads(process.first_line())
             # DAMON needs some tens of aggregations to find the borders of the buffers.
             watching.wait_for(
-                lambda m: (m.get("damon_snapshots_total", monitor="process") or 0) > 80,
+                lambda m: (m.get("damon_snapshots_total", monitor="process") or 0) > 50,
                 "the process is found by its comm",
             )
-            scrapes = watching.watch(20)
             guest.put("/tmp/observe.yaml", b"kernel: {control: never}")
-            what = "--config.file /tmp/observe.yaml -o /tmp/beside.damon --duration 8s"
-            guest.run(f"python -m damon_exporter record {what}", uid0_nocaps=True, timeout=90)
+            with guest.spawn(RECORD, uid0_nocaps=True) as recorder:
+                scrapes = watching.watch(20)
+                assert recorder.wait(90.0) == 0, recorder.stderr()
             frames = json.loads(guest.python(PAGE_FRAMES, str(process.pid), json.dumps(areas)).stdout)
-    return HotAndCold(before, scrapes, areas, frames, _fetched(guest, "/tmp/beside.damon"))
+    return HotAndCold(before, scrapes, areas, frames, _fetched(guest, BESIDE))
 
 
 def _fetched(guest: Guest, path: str) -> Recording:
@@ -134,7 +138,8 @@ def test_physical_memory_shows_the_same_hot_bytes(hot_and_cold: HotAndCold) -> N
     with_it = _median(hot_and_cold.scrapes, "damon_working_set_bytes", monitor="node", target="physical")
     without = _median(hot_and_cold.before, "damon_working_set_bytes", monitor="node", target="physical")
     assert with_it >= 61 * MIB
-    assert with_it - without <= 96 * MIB  # its pages do not all lie together, and regions have borders beside them
+    # Its pages do not all lie together, regions have borders beside them, and the recorder uses memory, too.
+    assert with_it - without <= 128 * MIB
 
 
 def test_bands_sum_to_the_monitored_bytes_exactly(hot_and_cold: HotAndCold) -> None:
@@ -244,4 +249,4 @@ def _containing(regions: Regions, pages: U64) -> NDArray[np.intp]:
 
 def test_a_recording_ends_in_a_file_that_can_be_read(hot_and_cold: HotAndCold) -> None:
     assert hot_and_cold.recording.damage is None
-    assert len(hot_and_cold.recording) > 50
+    assert len(hot_and_cold.recording) > 30

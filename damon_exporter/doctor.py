@@ -45,7 +45,8 @@ def examine(config: Config, paths: KernelPaths) -> Iterator[Finding]:
         yield Finding(False, "control tree", f"another tool is changing it just now, so look again later: {passing}")
         return
     yield from _memory(paths)
-    blocked = obstacles(config.kernel.takeover, seen, modules(paths), found, _lock_problem(tree))
+    lock_problem = _lock_problem(tree)
+    blocked = obstacles(config.kernel.takeover, seen, modules(paths), found, lock_problem)
     if config.kernel.control == "never":
         yield Finding(None, "control", "kernel.control is never: kdamonds of others are observed, none is started")
         return
@@ -53,7 +54,7 @@ def examine(config: Config, paths: KernelPaths) -> Iterator[Finding]:
         yield Finding(False, f"control blocked by {reason}", sentence)
     if not blocked:
         yield Finding(True, "control", _when_free(config, seen))
-    by_another = seen.holder is Holder.US and bool(blocked)
+    by_another = seen.holder is Holder.US and isinstance(lock_problem, Busy)
     for monitor in config.monitors:
         yield _monitor(monitor, paths, blocked=bool(blocked), by_another=by_another)
         yield from _tuning(monitor, {feature.name for feature in found if feature.present})

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import pytest
-from driving import SETTLED, run_somebodys
+from driving import PHYSICAL, SETTLED, Driven, run_somebodys
 
 from damon_exporter.config.loading import check
 from damon_exporter.config.reading import parse
-from damon_exporter.doctor import examine
+from damon_exporter.doctor import Finding, examine
 from damon_exporter.kernel.paths import KernelPaths
 from damon_exporter.testing.fake_kernel import FakeKernel
 
@@ -61,3 +61,22 @@ def test_a_procfs_that_is_not_mounted_is_told_so(kernel: FakeKernel, tmp_path: P
 def test_another_pid_namespace_is_told_so(kernel: FakeKernel) -> None:
     kernel.add_process(2, "sh")
     assert "run in the host's (hostPID: true)" in told_of_db(kernel.paths, "{comm: sh}")
+
+
+def told_of_node(paths: KernelPaths) -> Finding:
+    (node,) = (found for found in examine(check(parse("")), paths) if found.subject == "monitor node")
+    return node
+
+
+def test_beside_an_exporter_a_monitor_is_left_to_that_one(kernel: FakeKernel) -> None:
+    with Driven(kernel.paths) as another:
+        assert another.look().watched
+        assert told_of_node(kernel.paths).ok is None
+
+
+def test_what_an_exporter_has_left_does_not_pass_for_one_that_lives(kernel: FakeKernel) -> None:
+    with Driven(kernel.paths, PHYSICAL.replace("settle: 0s", "settle: 0s, on_exit: keep")) as gone:
+        assert gone.look().watched
+    kernel.write("0/state", "off")
+    kernel.parameter("damon_stat", "enabled").write_text("Y")
+    assert told_of_node(kernel.paths).ok is False

@@ -35,6 +35,7 @@ class CommandWriter:
         self._deadline = deadline
         self._helper: _Helper | None = None
         self._queue = ThreadPoolExecutor(max_workers=1, thread_name_prefix="commands")
+        self._submitting = threading.Lock()
         self._submitted: list[Future[None]] = []
         self._answering = threading.Lock()
         self._unanswered = False
@@ -52,9 +53,10 @@ class CommandWriter:
 
         ``check`` is called right before every try: EBUSY means that somebody else gives commands, too.
         """
-        self._submitted = [command for command in self._submitted if not command.done()]
-        self._submitted.append(self._queue.submit(self._write, path, value, check, self._deadline + longer))
-        return self._submitted[-1]
+        with self._submitting:
+            command = self._queue.submit(self._write, path, value, check, self._deadline + longer)
+            self._submitted = [*(earlier for earlier in self._submitted if not earlier.done()), command]
+        return command
 
     def write(self, path: Path, value: str, check: Check = unchecked) -> None:
         """Write and wait for the answer; EBUSY is tried again for a while, then raised as `Busy`."""

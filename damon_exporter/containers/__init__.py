@@ -1,0 +1,1 @@
+"""Whose container a cgroup is: read off its path, and named as Kubernetes names it."""

@@ -1,0 +1,150 @@
+"""Keeps the names of containers and pods, and says whose a cgroup is."""
+
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from damon_exporter.containers.cgroup_path import containers_on
+from damon_exporter.containers.directory import Directory, Named
+from damon_exporter.containers.encounters import Encounters
+from damon_exporter.containers.errors import NamesUnavailable
+from damon_exporter.containers.kubelet import Kubelet
+from damon_exporter.containers.log_links import read_log_links
+
+log = logging.getLogger(__name__)
+
+REFRESH_SECONDS = 10.0
+"""How often names are read."""
+
+AGAIN_SECONDS = 2.0
+"""How soon links are read again after a container was met that nobody names: its link comes a moment later than it."""
+
+
+class ContainerNames:
+    """Reads names in a thread of its own. Everybody may look them up; that never waits for a reading.
+
+    The kubelet's names hold, and links fill the gaps. A name lasts one refresh longer than its source tells it, as a
+    process may live a moment longer than its link. A source that fails changes nothing: ``errors`` counts that.
+    ``pod_labels_seen`` maps (namespace, pod) to those of the kubelet's labels that are among ``pod_labels``.
+    ``on_failure`` is called if the thread ends for a reason that nobody has foreseen.
+    """
+
+    def __init__(
+        self,
+        log_folder: Path,
+        kubelet: Kubelet | None,
+        pod_labels: Sequence[str] = (),
+        on_failure: Callable[[], None] | None = None,
+    ) -> None:
+        self._allowed = tuple(pod_labels)
+        self._on_failure = on_failure
+        self._links = _Source(lambda: Directory(read_log_links(log_folder)))
+        self._pods = _Source(lambda: Directory.of_pods(kubelet.pods() if kubelet else ()))
+        self._directory = Directory()
+        self._met = Encounters()
+        self._refresh_at = self._again_at = -math.inf
+        self._said: set[str] = set()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="container names")
+        self.errors = 0
+        self.pod_labels_seen: Mapping[tuple[str, str], Mapping[str, str]] = {}
+
+    @property
+    def unnamed(self) -> int:
+        """How many containers were met, since the last refresh but one, that nobody names."""
+        return self._met.unnamed(self._directory)
+
+    def owner_of(self, cgroup_path: str) -> Named | None:
+        """Return whose this cgroup is, with empty names if nobody tells them (yet); None for what is no container's.
+
+        See `cgroup_path.container_of` for the path.
+        """
+        containers = containers_on(cgroup_path)
+        if not containers:
+            return None
+        directory, outermost = self._directory, containers[0]
+        if outermost.pod_uid and outermost.pod_uid not in directory.pods:
+            self._met.add_pod(outermost.pod_uid, directory.containers.get(outermost.id))
+        named = directory.find(containers)
+        if not named and containers[-1].id:
+            self._met.add_unnamed(containers)
+        return named or Named()
+
+    def start(self) -> None:
+        """Begin to read names."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop at once, or, while the kubelet is being asked, when it has answered or taken too long."""
+        self._stopping.set()
+        self._thread.join()
+
+    def refresh(self, now: float) -> None:
+        """Read what is due at ``now`` (CLOCK_MONOTONIC, s); links first, as the kubelet may take its time."""
+        if now >= self._refresh_at:
+            self._refresh_at = now + REFRESH_SECONDS
+            self._met.turn()
+            self._links.turn()
+            self._pods.turn()
+            self._read_links(now)
+            self._read(self._pods)
+        elif self._met.wanted and now >= self._again_at:
+            self._read_links(now)
+
+    def _read_links(self, now: float) -> None:
+        self._again_at = now + AGAIN_SECONDS
+        self._met.wanted = False
+        self._read(self._links)
+
+    def _read(self, source: "_Source") -> None:
+        try:
+            source.read()
+        except NamesUnavailable as error:
+            self.errors += 1
+            if str(error) not in self._said:
+                log.warning("%s", error)
+            self._said.add(str(error))
+            return
+        known = self._links.known | self._pods.known
+        self._directory = self._met.pods_of(known.containers) | known
+        self.pod_labels_seen = {pod: self._allowed_of(labels) for pod, labels in known.labels.items() if self._allowed}
+
+    def _allowed_of(self, labels: Mapping[str, str]) -> Mapping[str, str]:
+        return {label: labels[label] for label in self._allowed if label in labels}
+
+    def _run(self) -> None:
+        try:
+            while not self._stopping.is_set():
+                self.refresh(time.monotonic())
+                self._stopping.wait(AGAIN_SECONDS)
+        finally:
+            if self._on_failure and not self._stopping.is_set():
+                self._on_failure()
+
+
+class _Source:
+    """What one source has told since the last refresh but one."""
+
+    def __init__(self, ask: Callable[[], Directory]) -> None:
+        self._ask = ask
+        self._anew = False
+        self._now = self._before = Directory()
+
+    @property
+    def known(self) -> Directory:
+        return self._before | self._now
+
+    def turn(self) -> None:
+        """Let the next reading take the place of this one, which lasts until the next but one."""
+        self._anew = True
+
+    def read(self) -> None:
+        """Take in what the source tells; if it fails, what it has told stands."""
+        told = self._ask()
+        if self._anew:
+            self._before, self._now, self._anew = self._now, told, False
+        else:
+            self._now |= told

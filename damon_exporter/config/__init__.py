@@ -1,13 +1,17 @@
 """The configuration: one YAML file, every key optional, nothing misspelt accepted in silence."""
 
+from damon_exporter.config.attribution import Attribution
 from damon_exporter.config.intervals import AutotunedIntervals, FixedIntervals
 from damon_exporter.config.json_schema import schema
+from damon_exporter.config.kubernetes import Kubernetes, PodMatch
 from damon_exporter.config.loading import load
 from damon_exporter.config.messages import ConfigError
 from damon_exporter.config.model import Config, Export, Heatmap, Kernel, WorkingSet
-from damon_exporter.config.monitors import Match, Monitor, Processes, Regions
+from damon_exporter.config.monitors import Monitor, Regions
+from damon_exporter.config.processes import Match, Processes
 
 __all__ = [
+    "Attribution",
     "AutotunedIntervals",
     "Config",
     "ConfigError",
@@ -15,8 +19,10 @@ __all__ = [
     "FixedIntervals",
     "Heatmap",
     "Kernel",
+    "Kubernetes",
     "Match",
     "Monitor",
+    "PodMatch",
     "Processes",
     "Regions",
     "WorkingSet",

@@ -31,13 +31,8 @@ from damon_exporter.units import (
 # Page-aligning a higher end would overflow in the kernel, and no 64-bit kernel has memory above.
 HIGHEST_ADDRESS = 1 << 63
 
-COMM_BYTES = 15  # TASK_COMM_LEN without its final zero
-
 NAME_CHARACTERS = 63
 MODULES = frozenset({"damon_stat", "damon_reclaim", "damon_lru_sort"})
-
-GROUP_WORDS = ("{comm}", "{pid}")
-UNAVAILABLE_GROUP_WORDS = ("{cgroup}", "{namespace}", "{pod}", "{container}")
 
 
 Flag = Annotated[bool, Strict()]
@@ -133,38 +128,18 @@ def _range(value: object) -> tuple[int, int]:
 
 
 def _monitor_name(value: object) -> str:
-    name = _text(value, NAME_CHARACTERS)
+    name = printable_text(value, NAME_CHARACTERS)
     if name in MODULES or re.fullmatch(r"sysfs[0-9]+", name):
         raise ValueError(f"{shown(name)} names a kdamond that is not ours; choose another name")
     return name
 
 
 def _band_name(value: object) -> str:
-    return _text(value, NAME_CHARACTERS)
+    return printable_text(value, NAME_CHARACTERS)
 
 
-def _comm(value: object) -> str:
-    """A process name exactly as /proc/PID/comm has it."""
-    comm = _text(value, 4096)
-    kept = comm.encode()[:COMM_BYTES].decode(errors="ignore")
-    if kept != comm:
-        raise ValueError(f"{shown(comm)} never matches: the kernel keeps {COMM_BYTES} bytes; write {shown(kept)}")
-    return comm
-
-
-def _group_by(value: object) -> str:
-    template = _text(value, 200)
-    for word in re.findall(r"\{[^{}]*\}", template):
-        if word in UNAVAILABLE_GROUP_WORDS:
-            raise ValueError(f"{word} is not available in this version; there are {' and '.join(GROUP_WORDS)}")
-        if word not in GROUP_WORDS:
-            raise ValueError(f"{word} is unknown; there are {' and '.join(GROUP_WORDS)}")
-    if re.search(r"[{}]", re.sub(r"\{[^{}]*\}", "", template)):
-        raise ValueError(f"{shown(template)} has a brace without its partner; write it as in {GROUP_WORDS[0]}")
-    return template
-
-
-def _text(value: object, longest: int) -> str:
+def printable_text(value: object, longest: int) -> str:
+    """Refuse what is no text, holds nothing or more than ``longest`` characters, or does not show what it is."""
     if not isinstance(value, str):
         raise ValueError(f"takes text, not {shown(value)}; put it in quotes")
     if not value.strip() or not value.isprintable() or len(value) > longest:
@@ -208,6 +183,4 @@ SIZE = Written(parse_size, _SIZE_SCHEMA)
 RANGE = Written(_range, {"type": "array", "items": _ADDRESS_SCHEMA, "minItems": 2, "maxItems": 2})
 MONITOR_NAME = Written(_monitor_name, _NAME_SCHEMA)
 BAND_NAME = Written(_band_name, _NAME_SCHEMA)
-COMM = Written(_comm, {"type": "string", "minLength": 1, "maxLength": COMM_BYTES})
-GROUP_BY = Written(_group_by, {"type": "string", "pattern": r"^([^{}]|\{comm\}|\{pid\})+$"})
 ARGUMENT = Written(_argument, {"type": "string"})

@@ -24,7 +24,7 @@ def check(keys: Mapping[str, object]) -> Config:
     """The configuration that these keys make; ConfigError as for ``load``."""
     repeated = _repeated_names(keys.get("monitors"))
     try:
-        config = Config.model_validate(keys, context={"longest_aggregation_us": _longest_aggregation(keys)})
+        config = Config.model_validate(keys, context=_rules_between_sections(keys))
     except ValidationError as error:
         raise ConfigError(repeated + problems(error)) from error
     if repeated:
@@ -32,10 +32,14 @@ def check(keys: Mapping[str, object]) -> Config:
     return config
 
 
-def _longest_aggregation(keys: Mapping[str, object]) -> int:
-    kernel = keys.get("kernel")
+def _rules_between_sections(keys: Mapping[str, object]) -> dict[str, object]:
+    """What one section of the file allows in another."""
+    kernel, kubernetes = keys.get("kernel"), keys.get("kubernetes")
     by_sysfs = isinstance(kernel, Mapping) and kernel.get("source") == "sysfs"
-    return LONGEST_SYSFS_AGGREGATION_US if by_sysfs else LONGEST_AGGREGATION_US
+    return {
+        "longest_aggregation_us": LONGEST_SYSFS_AGGREGATION_US if by_sysfs else LONGEST_AGGREGATION_US,
+        "has_kubelet": isinstance(kubernetes, Mapping) and "kubelet_url" in kubernetes,
+    }
 
 
 def _repeated_names(monitors: object) -> list[str]:

@@ -2,12 +2,12 @@
 
 import re
 from collections.abc import Sequence
-from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
 from damon_exporter.config.json_schema import keys_at
+from damon_exporter.config.near_match import nearest
 from damon_exporter.units import shown
 
 if TYPE_CHECKING:
@@ -16,14 +16,8 @@ if TYPE_CHECKING:
 # Keys of the documented configuration whose function this version does not have.
 UNAVAILABLE = frozenset(
     {
-        "attribution",
         "export.addresses",
-        "export.max_series",
         "kernel.allow_actions",
-        "kubernetes",
-        "monitors[].processes.match[].cgroup",
-        "monitors[].processes.match[].cmdline",
-        "monitors[].processes.match[].pod",
         "monitors[].schemes",
         "monitors_from",
         "otlp",
@@ -63,7 +57,8 @@ def problems(error: ValidationError) -> list[str]:
 
 def path(location: Sequence[int | str]) -> str:
     """A place in the file as people write it: ``monitors[0].regions.min``."""
-    steps = (f"[{step}]" if isinstance(step, int) else f".{_word(step)}" for step in location)
+    places = (step for step in location if step != "[key]")  # pydantic's mark of what is wrong with the key before it
+    steps = (f"[{step}]" if isinstance(step, int) else f".{_word(step)}" for step in places)
     return "".join(steps).removeprefix(".")
 
 
@@ -92,14 +87,9 @@ def _unknown_key(location: Sequence[int | str]) -> str:
     *parents, key = location
     if re.sub(r"\[[0-9]+\]", "[]", path(location)) in UNAVAILABLE:
         return "not available in this version"
-    return f"unknown key; {_nearest(str(key), keys_at(parents), 'known here')}"
+    return f"unknown key; {nearest(str(key), keys_at(parents), 'known here')}"
 
 
 def _unknown_word(given: object, expected: str) -> str:
     words = re.findall(r"'([^']+)'", expected)
-    return f"{shown(given)} is not known; {_nearest(str(given), words, 'choose one of')}"
-
-
-def _nearest(word: str, known: Sequence[str], otherwise: str) -> str:
-    near = get_close_matches(word, known, n=1)
-    return f"did you mean {near[0]}?" if near else f"{otherwise}: {', '.join(known)}"
+    return f"{shown(given)} is not known; {nearest(str(given), words, 'choose one of')}"

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
+from damon_exporter.config.attribution import Attribution
 from damon_exporter.config.fields import (
     BAND_NAME,
     MODULES,
@@ -17,6 +18,7 @@ from damon_exporter.config.fields import (
     converted,
     seconds,
 )
+from damon_exporter.config.kubernetes import Kubernetes
 from damon_exporter.config.monitors import Monitor
 
 MOST_BANDS = 32
@@ -100,6 +102,12 @@ class Export(Section):
     )
     working_set: WorkingSet = Field(default_factory=WorkingSet)
     heatmap: Heatmap = Field(default_factory=Heatmap)
+    max_series: Count = Field(
+        default=20_000,
+        ge=100,
+        le=1_000_000,
+        description="How many samples a scrape holds at most; damon_exporter_series_dropped counts what is left out.",
+    )
 
 
 class Config(Section):
@@ -111,4 +119,10 @@ class Config(Section):
         max_length=16,
         description="What to monitor where DAMON is free; [] only observes.",
     )
+    attribution: Attribution | None = Field(
+        default=None, description="Whose and what the bytes of physical memory are; off unless given."
+    )
     export: Export = Field(default_factory=Export)
+    kubernetes: Kubernetes | None = Field(
+        default=None, description="Ask the kubelet for names and labels of pods; off unless given."
+    )

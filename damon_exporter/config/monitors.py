@@ -4,60 +4,16 @@ Rules between keys are validators of the later key, so that one broken key does 
 """
 
 from itertools import pairwise
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator
 
-from damon_exporter.config.fields import (
-    ARGUMENT,
-    COMM,
-    GROUP_BY,
-    MONITOR_NAME,
-    RANGE,
-    SIZE,
-    Count,
-    Section,
-    as_written,
-    converted,
-    seconds,
-)
+from damon_exporter.config.fields import ARGUMENT, MONITOR_NAME, RANGE, Count, Section, as_written, converted
 from damon_exporter.config.intervals import AutotunedIntervals, FixedIntervals, Intervals
+from damon_exporter.config.processes import Processes
 
-HIGHEST_PID = 1 << 22
-
-
-class Match(Section):
-    """Which processes; all keys of one entry must fit."""
-
-    pid: Count | None = Field(default=None, ge=1, le=HIGHEST_PID, description="This process.")
-    comm: Annotated[str, COMM] | None = Field(
-        default=None, description="Processes of this name, exactly as /proc/PID/comm has it."
-    )
-
-    @model_validator(mode="after")
-    def _says_something(self) -> Self:
-        if self.pid is None and self.comm is None:
-            raise ValueError("is empty and would match every process; give pid or comm")
-        return self
-
-
-class Processes(Section):
-    """Which processes are watched, and under which names."""
-
-    match: tuple[Match, ...] = Field(min_length=1, description="Processes that fit any of these entries.")
-    group_by: Annotated[str, GROUP_BY] = Field(
-        default="{comm}", description="The target label: a text with {comm} and {pid} filled in."
-    )
-    limit: Count = Field(
-        default=64,
-        ge=1,
-        le=4096,
-        description="How many processes are watched, largest resident set first; what is watched stays while it lives.",
-    )
-    min_rss: Annotated[int, SIZE] = Field(default=0, description="Begin with no process that has less resident.")
-    refresh: Annotated[float, seconds("100ms", "1h")] = Field(
-        default=as_written("2s"), description="How often the list of processes is looked at."
-    )
+REGIONS_PER_TARGET = 50
+TARGETS_PER_STEP = 10
 
 
 class Regions(Section):
@@ -73,6 +29,14 @@ class Regions(Section):
         if most < least:
             raise ValueError(f"{most} is less than min, {least}; exchange the two")
         return most
+
+    def raised(self, targets: int) -> int:
+        """Return ``max`` for a kdamond that watches so many: it holds for all of them together.
+
+        In steps, because a running kdamond takes another bound by beginning its aggregation anew.
+        """
+        steps = -(-targets // TARGETS_PER_STEP)
+        return max(self.max, steps * TARGETS_PER_STEP * REGIONS_PER_TARGET if targets > 1 else 0)
 
 
 class Monitor(Section):
@@ -141,3 +105,11 @@ class Monitor(Section):
         if command and not command[0]:
             raise ValueError("the first entry, the program, is empty; name a program")
         return command
+
+    @property
+    def most_targets(self) -> int:
+        """How many targets its kdamond can have."""
+        if not self.processes:
+            return 1
+        pids = {entry.pid for entry in self.processes.match}
+        return self.processes.limit if None in pids else min(len(pids), self.processes.limit)

@@ -28,14 +28,18 @@ def access_ratios(regions: Regions, intervals: Intervals) -> F64:
     return np.minimum(regions.nr_accesses / most, 1.0)
 
 
+def band_indexes(ratios: F64, bounds: Sequence[float]) -> Groups:
+    """Return for each ratio the index of its band; ``bounds`` are as in `band_bytes`."""
+    return np.searchsorted(bounds, ratios, side="left")
+
+
 def band_bytes(ratios: F64, sizes: U64, group: Groups, groups: int, bounds: Sequence[float]) -> I64:
     """Return bytes by group and band, shape (groups, len(bounds)); they sum to all bytes exactly.
 
     ``bounds`` are inclusive upper access ratios in ascending order, the last of which is 1.
     """
     bands = len(bounds)
-    band = np.searchsorted(bounds, ratios, side="left")
-    return sum_bytes(sizes, group * bands + band, groups * bands).reshape(groups, bands)
+    return sum_bytes(sizes, group * bands + band_indexes(ratios, bounds), groups * bands).reshape(groups, bands)
 
 
 def estimated_access_bytes(regions: Regions, group: Groups, groups: int) -> F64:

@@ -43,6 +43,10 @@ class Regions:
         """Bytes per region."""
         return self.end - self.start
 
+    def only(self, which: NDArray[np.bool_]) -> "Regions":
+        """Return some of the regions."""
+        return Regions(self.target[which], self.start[which], self.end[which], self.nr_accesses[which], self.age[which])
+
 
 @dataclass(frozen=True, slots=True)
 class Intervals:

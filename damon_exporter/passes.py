@@ -1,0 +1,113 @@
+"""Passes of attribution over all monitors of physical memory, in a thread of their own."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from damon_exporter.attribution import Attributor, OwnerLookup, PhysicalView, Totals
+from damon_exporter.config import Attribution as Settings
+from damon_exporter.config import Export
+from damon_exporter.kernel.errors import KernelError
+from damon_exporter.kernel.paths import KernelPaths
+from damon_exporter.state import Attribution
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 0.5
+"""How often the thread looks whether a pass is due."""
+
+
+class Passes:
+    """Makes a pass when its time has come and there is a snapshot that none has been made of.
+
+    ``offer`` and ``results`` are for other threads. ``on_failure`` is called if the thread ends for a reason that
+    nobody has foreseen.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        export: Export,
+        paths: KernelPaths,
+        owner_of: OwnerLookup,
+        on_failure: Callable[[], None],
+    ) -> None:
+        self._new_attributor = partial(Attributor, settings, export, paths, owner_of)
+        self._interval = settings.interval
+        self._on_failure = on_failure
+        self._views: Mapping[str, PhysicalView] = {}
+        self._runs: dict[str, _Run] = {}
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="attribution")
+        self._said: tuple[str, ...] = ()
+        self.problems: tuple[str, ...] = ()
+        self.errors = 0
+        self.results: Mapping[str, Attribution] = {}
+
+    def start(self) -> None:
+        """Begin to make passes of what is offered."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop when the pass under way is over."""
+        self._stopping.set()
+        self._thread.join()
+
+    def offer(self, views: Mapping[str, PhysicalView]) -> None:
+        """Say what was last seen of each monitor of physical memory; what is not among it is forgotten."""
+        self._views = views
+
+    def work(self, now: float) -> None:
+        """Make the passes that are due at ``now`` (CLOCK_MONOTONIC, s)."""
+        views = self._views
+        self._runs = {name: self._runs.get(name) or _Run(self._new_attributor()) for name in views}
+        for name, view in views.items():
+            run = self._runs[name]
+            if now >= run.due and view.end_ns != run.seen_ns:
+                run.due, run.seen_ns = now + self._interval, view.end_ns
+                self._look(run, view)
+        self.results = {name: run.result for name, run in self._runs.items() if run.result}
+        self._tell()
+
+    def _look(self, run: "_Run", view: PhysicalView) -> None:
+        try:
+            run.result = run.attributor.look(view, run.totals)
+            run.problem = run.attributor.problem
+        except KernelError as error:
+            self.errors += 1
+            run.result, run.problem = None, str(error)
+
+    def _tell(self) -> None:
+        """Say each problem once."""
+        self.problems = tuple(dict.fromkeys(run.problem for run in self._runs.values() if run.problem))
+        for problem in self.problems:
+            if problem not in self._said:
+                log.warning("%s", problem)
+        self._said = self.problems
+
+    def _run(self) -> None:
+        try:
+            while not self._stopping.is_set():
+                self.work(time.monotonic())
+                self._stopping.wait(LOOK_SECONDS)
+        finally:
+            if not self._stopping.is_set():
+                self._on_failure()
+
+
+class _Run:
+    """The passes over one monitor."""
+
+    def __init__(self, attributor: Attributor) -> None:
+        self.attributor = attributor
+        self.due = 0.0
+        self.seen_ns = 0
+        self.result: Attribution | None = None
+        self.problem: str | None = None
+
+    @property
+    def totals(self) -> Totals:
+        """What has been drawn so far."""
+        return Totals(self.result.samples_total, self.result.seconds_total) if self.result else Totals()

@@ -1,7 +1,7 @@
 """What has been published: immutable, swapped as a whole, and all that a scrape looks at."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import astuple, dataclass, field
 
 from damon_exporter.analysis.snapshot import Intervals
 
@@ -44,8 +44,30 @@ class Heatmap:
 
 
 @dataclass(frozen=True, slots=True)
+class Owner:
+    """Whose memory it is, as far as all that is one target or one series agrees; "" is what is unknown or differs."""
+
+    cgroup: str = ""
+    namespace: str = ""
+    pod: str = ""
+    container: str = ""
+
+
+NOBODYS = Owner()
+
+
+def common_owner(owners: Collection[Owner]) -> Owner:
+    """Return what they agree in."""
+    common = [values.pop() if len(values) == 1 else "" for values in map(set, zip(*map(astuple, owners), strict=True))]
+    return Owner(*common)
+
+
+@dataclass(frozen=True, slots=True)
 class TargetState:
-    """The numbers of one target. What the intervals are needed for is None while nothing tells them."""
+    """The numbers of one target. What the intervals are needed for is None while nothing tells them.
+
+    ``resident_bytes`` and ``owner`` are those of processes, None for physical memory and for other people's targets.
+    """
 
     name: str
     monitored_bytes: int
@@ -60,11 +82,46 @@ class TargetState:
     bands: tuple[Band, ...] | None
     idle_age: Histogram | None
     heatmap: Heatmap | None
+    resident_bytes: int | None = None
+    owner: Owner | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CgroupState:
+    """What sampling page owners says of one cgroup, or of the cgroups of one container.
+
+    ``band_bytes`` are in the order of `Attribution.bands`. The standard error is of their sum.
+    """
+
+    owner: Owner
+    band_bytes: tuple[int, ...]
+    idle_age: Histogram | None
+    standard_error_bytes: float
+
+
+@dataclass(frozen=True, slots=True)
+class Attribution:
+    """The last pass over a monitor of physical memory: whose and what its bytes are.
+
+    ``kinds`` maps the kind of page to bytes by band, in the order of ``bands``; they sum to the monitored bytes. It is
+    empty, and so is ``cgroups``, if it is not asked for. The totals are those of all passes.
+    """
+
+    bands: tuple[str, ...]
+    kinds: Mapping[str, tuple[int, ...]]
+    cgroups: tuple[CgroupState, ...]
+    unknown_bytes: int
+    samples_total: int
+    seconds_total: float
 
 
 @dataclass(frozen=True, slots=True)
 class MonitorState:
-    """One kdamond that we run or watch, or one that we were asked to run and cannot (``up`` False, ``reason``)."""
+    """One kdamond that we run or watch, or one that we were asked to run and cannot (``up`` False, ``reason``).
+
+    ``nr_targets`` are DAMON's own targets, of which several may be one of ``targets``; ``targets_dropped`` are the
+    processes that match and are left out, None where nothing is matched. ``node_band_bytes`` maps NUMA nodes to bands.
+    """
 
     name: str
     operations: str
@@ -77,7 +134,10 @@ class MonitorState:
     intervals: Intervals | None = None
     cpu_seconds: float | None = None
     nr_targets: int = 0
+    targets_dropped: int | None = None
     last_snapshot_age_seconds: float | None = None
+    attribution: Attribution | None = None
+    node_band_bytes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +154,8 @@ class NodeState:
     """Everything that the exporter knows about this host at one moment.
 
     ``ready`` is False only while a kdamond that should report does not; ``reasons`` are sentences for people:
-    why nothing is watched, why control is blocked, and what cures it.
+    why nothing is watched, why control is blocked, and what cures it. ``pod_labels`` maps (namespace, pod) to the
+    allowed ones of its labels; ``unnamed_containers`` is how many containers were met whose pod nothing names.
     """
 
     ready: bool
@@ -110,3 +171,6 @@ class NodeState:
     config_loaded_timestamp: float = 0.0
     kernel_release: str = ""
     recording: str | None = None
+    max_series: int = 20_000
+    pod_labels: Mapping[tuple[str, str], Mapping[str, str]] = field(default_factory=dict)
+    unnamed_containers: int = 0

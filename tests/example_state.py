@@ -4,11 +4,14 @@ from dataclasses import replace
 
 from damon_exporter.analysis.snapshot import Intervals
 from damon_exporter.state import (
+    Attribution,
     Band,
+    CgroupState,
     Heatmap,
     Histogram,
     MonitorState,
     NodeState,
+    Owner,
     TargetState,
     TraceState,
 )
@@ -47,6 +50,29 @@ POSTGRES = replace(
     bands=(Band("idle", 128 * MIB, 0.5), Band("hot", 64 * MIB, 0.25)),
     idle_age=Histogram((1.0, 60.0, 3600.0), (64 * MIB, 0, 128 * MIB, 0), 1.0e10),
     heatmap=None,
+    resident_bytes=96 * MIB,
+    owner=Owner(cgroup=r"/system.slice/post\x2dgres.service"),
+)
+
+CART = Owner(namespace="shop", pod="cart-7d9c", container="server")
+
+ATTRIBUTION = Attribution(
+    bands=("idle", "cold", "warm", "hot"),
+    kinds={
+        "hole": (4_095, 0, 0, 0),
+        "free": (8_000_000_000, 0, 0, 0),
+        "anon": (466_473_707, 100_000_001, 0, 20_000_000),
+        "file": (0, 0, 0, 3_456_788),
+    },
+    cgroups=(
+        CgroupState(
+            CART, (300 * MIB, 64 * MIB, 0, 16 * MIB), Histogram((1.0, 60.0), (80 * MIB, 0, 300 * MIB), 1e12), 2.5e6
+        ),
+        CgroupState(Owner(cgroup="/system.slice/po\udcffst"), (100 * MIB, 0, 0, 1 * MIB), None, 1.25e6),
+    ),
+    unknown_bytes=12 * MIB,
+    samples_total=983_040,
+    seconds_total=4.5,
 )
 
 NODE = MonitorState(
@@ -62,9 +88,24 @@ NODE = MonitorState(
     cpu_seconds=1.25,
     nr_targets=1,
     last_snapshot_age_seconds=0.08,
+    attribution=ATTRIBUTION,
+    node_band_bytes={
+        "0": {"idle": 8_000_000_000, "cold": 100_000_001, "warm": 0, "hot": 3_456_788},
+        "1": {"idle": 466_477_802, "cold": 0, "warm": 0, "hot": 20_000_000},
+    },
 )
 
-DATABASES = replace(NODE, name="databases", operations="vaddr", targets=(POSTGRES,), restarts=0)
+DATABASES = replace(
+    NODE,
+    name="databases",
+    operations="vaddr",
+    targets=(POSTGRES,),
+    restarts=0,
+    nr_targets=3,
+    targets_dropped=2,
+    attribution=None,
+    node_band_bytes={},
+)
 
 UNKNOWN_INTERVALS = replace(
     NODE,
@@ -73,6 +114,8 @@ UNKNOWN_INTERVALS = replace(
     targets=(replace(PHYSICAL, bands=None, idle_age=None, heatmap=None),),
     intervals=None,
     cpu_seconds=None,
+    attribution=None,
+    node_band_bytes={},
 )
 
 DOWN = MonitorState(
@@ -99,10 +142,14 @@ STATE = NodeState(
     publish_duration_seconds=0.0125,
     config_loaded_timestamp=1_789_999_940.0,
     kernel_release="7.3.4+deb14-cloud-amd64",
+    pod_labels={("shop", "cart-7d9c"): {"app": "cart", "app.kubernetes.io/version": "2.1"}},
+    unnamed_containers=1,
 )
 
 RECORDING = replace(
     STATE,
-    monitors=(replace(NODE, source="recording", owner="recording"),),
+    monitors=(replace(NODE, source="recording", owner="recording", attribution=None, node_band_bytes={}),),
+    pod_labels={},
+    unnamed_containers=0,
     recording="zigzag <7.3>.json_compressed",
 )

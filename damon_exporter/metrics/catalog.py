@@ -52,6 +52,8 @@ _SNAPSHOT = "snapshots"
 _TRACE = "the exporter's own tracefs instance"
 _SELF = "the exporter itself"
 _PROC_SELF = "/proc/self"
+_OWNER = ("cgroup", "namespace", "pod", "container")
+_PAGES = "snapshots, /proc/kpageflags and /proc/kpagecgroup"
 
 ACCESS_PATTERN = Section(
     "Access pattern",
@@ -155,6 +157,15 @@ ACCESS_PATTERN = Section(
             "When the last snapshot ended, in seconds since the epoch.",
             _SNAPSHOT,
         ),
+        Metric(
+            "damon_target_resident_bytes",
+            Kind.GAUGE,
+            _TARGET,
+            "Pages of the target's processes that are in memory. damon_monitored_bytes is the span of the regions "
+            "and counts unmapped holes and what is not resident too. Processes that share pages count them each. "
+            "Absent for physical memory and for other people's targets.",
+            "/proc/PID/statm",
+        ),
     ),
 )
 
@@ -204,13 +215,120 @@ MONITOR = Section(
             "How often the kdamond was started again after its first start.",
             _SELF,
         ),
-        Metric("damon_targets", Kind.GAUGE, _MONITOR, "Targets that the kdamond watches.", _SELF),
+        Metric(
+            "damon_targets",
+            Kind.GAUGE,
+            _MONITOR,
+            "DAMON targets: the processes that the kdamond watches, of which several may share one target label; "
+            "1 for physical memory.",
+            _SELF,
+        ),
+        Metric(
+            "damon_targets_dropped",
+            Kind.GAUGE,
+            _MONITOR,
+            "Processes that match but are left out by processes.limit or processes.min_rss. Absent for monitors "
+            "that do not match processes.",
+            _SELF,
+        ),
+        Metric(
+            "damon_target_info",
+            Kind.INFO,
+            (*_TARGET, *_OWNER),
+            "Whose memory a target is, as far as all of its processes agree: what is unknown or differs is empty. "
+            "Join it on (instance, monitor, target) with group_left. Absent for physical memory and for other people's "
+            "targets.",
+            "/proc/PID/cgroup, the kubelet, names in /var/log/containers",
+        ),
         Metric(
             "damon_control_blocked",
             Kind.GAUGE,
             ("reason",),
             "1 for every reason for which no kdamond of the exporter's own can be started now.",
             "sysfs, module parameters",
+        ),
+    ),
+)
+
+ATTRIBUTION = Section(
+    "Attribution",
+    (
+        Metric(
+            "damon_page_kind_band_bytes",
+            Kind.GAUGE,
+            (*_MONITOR, "kind", "band"),
+            "Bytes of physical memory by kind of page and band of access ratio, estimated from the pages that the "
+            "last pass drew. A page is of the first that fits of hole, free, hugetlb, slab, anon, shmem, file, other. "
+            "Free memory looks idle to DAMON; here it is told apart. The kinds sum to the damon_monitored_bytes of the "
+            "snapshot that the pass looked at. avg_over_time() smooths the differences between passes.",
+            _PAGES,
+        ),
+        Metric(
+            "damon_cgroup_access_band_bytes",
+            Kind.GAUGE,
+            (*_MONITOR, *_OWNER, "band"),
+            "Bytes of physical memory charged to the cgroup, and to those below it that have no series of their own, "
+            "per band of access ratio, estimated from the pages that the last pass drew. cgroup is empty where pod and "
+            "container are known, so that a container's restart makes no new series. avg_over_time() smooths the "
+            "differences between passes.",
+            _PAGES,
+        ),
+        Metric(
+            "damon_cgroup_idle_age_seconds",
+            Kind.GAUGE_HISTOGRAM,
+            (*_MONITOR, *_OWNER),
+            "Bytes of damon_cgroup_access_band_bytes by the time since an access was last seen, from the same pages; "
+            "one observation is one byte. A gauge: query it without rate(). Absent while nothing tells the intervals.",
+            _PAGES,
+        ),
+        Metric(
+            "damon_cgroup_standard_error_bytes",
+            Kind.GAUGE,
+            (*_MONITOR, *_OWNER),
+            "Standard error of the cgroup's bytes of the last pass, summed over the bands, from the differences "
+            "between clusters of drawn pages. About 19 of 20 passes lie within twice as much of the truth; the mean "
+            "of n passes has 1 / sqrt(n) of it.",
+            _PAGES,
+        ),
+        Metric(
+            "damon_attribution_unknown_bytes",
+            Kind.GAUGE,
+            _MONITOR,
+            "Bytes of the last pass charged to cgroups that have gone, that no glob of attribution.cgroups matches, or "
+            "that attribution.limit leaves out.",
+            _PAGES,
+        ),
+        Metric(
+            "damon_numa_access_band_bytes",
+            Kind.GAUGE,
+            (*_MONITOR, "numa_node", "band"),
+            "Bytes of the last snapshot per NUMA node and band of access ratio, by address: not sampled. numa_node is "
+            "empty for memory whose node nothing tells. Absent while nothing tells the intervals.",
+            "snapshots and sysfs devices/system/node",
+        ),
+        Metric("damon_attribution_samples_total", Kind.COUNTER, _MONITOR, "Pages that passes have drawn.", _SELF),
+        Metric("damon_attribution_seconds_total", Kind.COUNTER, _MONITOR, "Time that passes have taken.", _SELF),
+    ),
+)
+
+PODS = Section(
+    "Pods",
+    (
+        Metric(
+            "damon_pod_label_info",
+            Kind.INFO,
+            ("namespace", "pod", "label", "value"),
+            "A label of a pod, of those that kubernetes.pod_labels names. Choose one label and join it on (instance, "
+            "namespace, pod) with group_left(value). The metric's own labels are fixed, where kube-state-metrics makes "
+            "one of each label's name.",
+            "the kubelet",
+        ),
+        Metric(
+            "damon_containers_unnamed",
+            Kind.GAUGE,
+            (),
+            "Containers that were met and whose pod nothing names.",
+            "the kubelet, names in /var/log/containers",
         ),
     ),
 )
@@ -267,6 +385,15 @@ EXPORTER = Section(
             (),
             "Snapshots dropped because some of their regions were missing or impossible.",
             _SNAPSHOT,
+        ),
+        Metric(
+            "damon_exporter_series_dropped",
+            Kind.GAUGE,
+            ("metric",),
+            "Samples of the metric that are left out so that a scrape holds no more than export.max_series, not "
+            "counting process_*: heatmaps first, then damon_target_info, damon_pod_label_info, cgroups, whole targets; "
+            "of each the smallest first. Absent for metrics that are whole.",
+            _SELF,
         ),
         Metric(
             "damon_exporter_publish_duration_seconds",
@@ -328,7 +455,7 @@ PROCESS = Section(
     ),
 )
 
-SECTIONS = (ACCESS_PATTERN, MONITOR, EXPORTER, PROCESS)
+SECTIONS = (ACCESS_PATTERN, MONITOR, ATTRIBUTION, PODS, EXPORTER, PROCESS)
 
 METRICS: tuple[Metric, ...] = tuple(metric for section in SECTIONS for metric in section.metrics)
 """Everything that `/metrics` can show, in the order in which it does."""

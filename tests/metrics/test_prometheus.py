@@ -1,13 +1,15 @@
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import replace
 
 import pytest
-from example_state import DOWN, HOSTILE_NAME, NODE, PHYSICAL, STATE, UNKNOWN_INTERVALS
-from hypothesis import given
+from example_state import ATTRIBUTION, DATABASES, DOWN, HOSTILE_NAME, NODE, PHYSICAL, POSTGRES, STATE, UNKNOWN_INTERVALS
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client.metrics_core import Metric
 
+from damon_exporter.escaping import printable
 from damon_exporter.metrics.catalog import METRICS, PROCESS
 from damon_exporter.metrics.prometheus import families
 from damon_exporter.state import CONTROL_BLOCKED_REASONS, Histogram, NodeState
@@ -33,7 +35,7 @@ def with_target(**changes: object) -> NodeState:
 def test_every_metric_of_the_catalogue_can_be_seen() -> None:
     expected = {m.name.removesuffix("_total").removesuffix("_info") for m in METRICS if m not in PROCESS.metrics}
 
-    assert names(families(STATE)) == expected
+    assert names(families(STATE)) | names(families(replace(STATE, max_series=100))) == expected
 
 
 def test_a_state_without_monitors_has_no_access_pattern() -> None:
@@ -103,12 +105,100 @@ def test_a_target_that_has_gone_leaves_no_series() -> None:
     assert [labels["target"] for labels, _ in remaining] == ["physical"]
 
 
-def test_a_name_that_is_no_unicode_can_be_encoded() -> None:
+def test_a_name_that_nobody_can_print_is_escaped() -> None:
     targets = [labels["target"] for labels, _ in series(STATE)["damon_regions"]]
 
-    assert HOSTILE_NAME.replace("\udcff", "\\udcff") in targets
+    assert printable(HOSTILE_NAME) in targets
+    assert HOSTILE_NAME not in targets
 
 
+def test_no_label_value_of_any_metric_is_unprintable() -> None:
+    hostile = replace(STATE, kernel_release=HOSTILE_NAME, pod_labels={("a\n", "\ud800"): {"\x1b": "\0"}})
+
+    values = {value for rows in series(hostile).values() for labels, _ in rows for value in labels.values()}
+    assert {"a\\x0a", "\\xed\\xa0\\x80", "\\x1b", "\\x00", printable(HOSTILE_NAME)} <= values
+    assert all(value.isprintable() for value in values)
+
+
+def test_resident_bytes_stand_beside_the_span_of_processes_only() -> None:
+    found = series(STATE)
+
+    assert [value for _, value in found["damon_target_resident_bytes"]] == [POSTGRES.resident_bytes]
+    assert len(found["damon_monitored_bytes"]) == 3
+
+
+def test_whose_a_target_is_stands_in_five_words_of_which_some_are_empty() -> None:
+    ((labels, value),) = series(STATE)["damon_target_info"]
+
+    assert value == 1
+    assert labels == {
+        "monitor": "databases",
+        "target": printable(HOSTILE_NAME),
+        "cgroup": r"/system.slice/post\x2dgres.service",
+        "namespace": "",
+        "pod": "",
+        "container": "",
+    }
+
+
+def test_processes_that_are_left_out_are_counted_where_processes_are_matched() -> None:
+    assert series(STATE)["damon_targets_dropped"] == [({"monitor": "databases"}, 2)]
+    assert ({"monitor": "databases"}, 3) in series(STATE)["damon_targets"]
+
+
+def test_the_kinds_of_pages_sum_to_the_monitored_bytes() -> None:
+    found = series(STATE)
+
+    kinds = sum(value for _, value in found["damon_page_kind_band_bytes"])
+    assert kinds == found["damon_monitored_bytes"][0][1] == PHYSICAL.monitored_bytes
+    assert {labels["kind"] for labels, _ in found["damon_page_kind_band_bytes"]} == set(ATTRIBUTION.kinds)
+
+
+def test_the_nodes_sum_to_the_bands() -> None:
+    found = series(with_target())
+    by_band: dict[str, float] = {}
+    for labels, value in found["damon_numa_access_band_bytes"]:
+        by_band[labels["band"]] = by_band.get(labels["band"], 0) + value
+
+    assert by_band == {labels["band"]: value for labels, value in found["damon_access_band_bytes"]}
+
+
+def test_a_container_is_named_by_its_pod_and_another_cgroup_by_its_path() -> None:
+    rows = [labels for labels, _ in series(STATE)["damon_cgroup_standard_error_bytes"]]
+
+    assert [(row["cgroup"], row["pod"], row["container"]) for row in rows] == [
+        ("", "cart-7d9c", "server"),
+        ("/system.slice/po\\xffst", "", ""),
+    ]
+
+
+def test_attribution_that_is_not_asked_for_has_no_series() -> None:
+    found = names(families(replace(STATE, monitors=(DATABASES,))))
+
+    assert not {name for name in found if re.match("damon_(attribution|cgroup|page_kind|numa)_", name)}
+
+
+def test_an_attribution_of_kinds_alone_still_says_what_it_costs() -> None:
+    kinds_only = replace(ATTRIBUTION, cgroups=(), unknown_bytes=0)
+    found = series(replace(STATE, monitors=(replace(NODE, attribution=kinds_only),)))
+
+    assert found["damon_attribution_unknown_bytes"] == [({"monitor": "node"}, 0)]
+    assert found["damon_attribution_samples_total"][0][1] == 983_040
+    assert found["damon_attribution_seconds_total"][0][1] == 4.5
+    assert "damon_cgroup_access_band_bytes" not in found
+
+
+def test_a_pod_has_one_series_for_each_of_its_labels() -> None:
+    rows = [labels for labels, _ in series(STATE)["damon_pod_label_info"]]
+
+    assert rows == [
+        {"namespace": "shop", "pod": "cart-7d9c", "label": "app", "value": "cart"},
+        {"namespace": "shop", "pod": "cart-7d9c", "label": "app.kubernetes.io/version", "value": "2.1"},
+    ]
+    assert series(STATE)["damon_containers_unnamed"] == [({}, 1)]
+
+
+@settings(deadline=None)  # a busy machine is no failure
 @given(st.integers(0, 2**53))
 def test_byte_counts_are_exact(size: int) -> None:
     assert series(with_target(monitored_bytes=size))["damon_monitored_bytes"][0][1] == size

@@ -12,7 +12,7 @@ import click
 
 from damon_exporter import __version__, logs, units
 from damon_exporter.config import Config, ConfigError, load, schema
-from damon_exporter.config.monitors import HIGHEST_PID
+from damon_exporter.config.processes import HIGHEST_PID
 from damon_exporter.kernel.errors import KernelError
 from damon_exporter.kernel.paths import KernelPaths
 from damon_exporter.sources.recording import Origin, RecordingError
@@ -88,6 +88,7 @@ config_flags = _options(
     _folder("sysfs", "/sys", "Where sysfs is mounted."),
     _folder("procfs", "/proc", "Where procfs is mounted."),
     _folder("tracefs", "/sys/kernel/tracing", "Where tracefs is mounted."),
+    _folder("rootfs", "/", "Where the host's root is mounted; names of pods are read below its /var/log."),
 )
 
 

@@ -12,8 +12,9 @@ from damon_exporter.kernel.errors import Busy, Gone, KernelError
 from damon_exporter.kernel.modules import modules
 from damon_exporter.kernel.ownership import Holder, Survey, TreeLock, survey
 from damon_exporter.kernel.paths import KernelPaths
+from damon_exporter.matching import ProcessFinder, no_pod
 from damon_exporter.obstacles import obstacles
-from damon_exporter.planning import NO_TUNING, instead_of_tuning, matching_processes
+from damon_exporter.planning import NO_TUNING, instead_of_tuning
 from damon_exporter.targets import targets_of
 
 
@@ -102,7 +103,7 @@ def _when_free(config: Config, seen: Survey) -> str:
 
 def _monitor(monitor: Monitor, paths: KernelPaths, blocked: bool, by_another: bool) -> Finding:
     subject = f"monitor {monitor.name}"
-    reason = targets_of(monitor, paths.procfs).missing(time.monotonic())
+    reason = targets_of(monitor, paths, no_pod).missing(time.monotonic())
     if by_another:
         return Finding(
             None, subject, "is for the exporter that holds DAMON to run: its landing page says whether it does"
@@ -115,9 +116,9 @@ def _monitor(monitor: Monitor, paths: KernelPaths, blocked: bool, by_another: bo
     if monitor.command:
         return Finding(True, subject, f"will start {monitor.command[0]} and watch it")
     if monitor.processes:
-        return Finding(
-            True, subject, f"will watch {len(matching_processes(monitor.processes, paths.procfs))} processes"
-        )
+        found = ProcessFinder(monitor.processes, paths, no_pod).find()
+        left_out = f", leaving out {found.dropped} (limit, min_rss)" if found.dropped else ""
+        return Finding(True, subject, f"will watch {len(found.taken)} processes{left_out}")
     return Finding(True, subject, "will watch physical memory")
 
 

@@ -247,5 +247,5 @@ def events_per_second(config: Config) -> float:
         shortest_us = fixed.aggregation_us
         if isinstance(intervals, AutotunedIntervals):
             shortest_us = min(shortest_us, intervals.min_sample_us * fixed.aggregation_us // fixed.sample_us)
-        total += monitor.regions.max * 1e6 / shortest_us
+        total += monitor.regions.raised(monitor.most_targets) * 1e6 / shortest_us
     return max(total, LEAST_EVENTS_PER_SECOND)

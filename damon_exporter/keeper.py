@@ -6,14 +6,18 @@ from damon_exporter import planning
 from damon_exporter.analysis.snapshot import Intervals
 from damon_exporter.backoff import BackOff
 from damon_exporter.config import Monitor
+from damon_exporter.following import Following
+from damon_exporter.kernel import procfs
 from damon_exporter.kernel.claim import Claim
 from damon_exporter.kernel.damon_sysfs import Slot
-from damon_exporter.kernel.errors import KernelError, NotOurs, Unsupported
+from damon_exporter.kernel.errors import Gone, KernelError, NotOurs, Rejected, Unsupported
 from damon_exporter.kernel.ownership import slot_token
 from damon_exporter.kernel.paths import KernelPaths
-from damon_exporter.planning import Abilities, NothingToWatch, Planned
-from damon_exporter.roster import Waiting, Watched
-from damon_exporter.targets import targets_of
+from damon_exporter.matching import PodLookup
+from damon_exporter.planning import Abilities, Planned
+from damon_exporter.roster import ListedTarget, Waiting, Watched
+from damon_exporter.seating import recognised, seated
+from damon_exporter.targets import NothingToWatch, targets_of
 
 log = logging.getLogger(__name__)
 
@@ -27,18 +31,20 @@ PATIENCE = 3.0
 class Keeper:
     """Keeps one monitor running in its slot. ``now`` is always CLOCK_MONOTONIC in seconds."""
 
-    def __init__(self, monitor: Monitor, index: int, paths: KernelPaths, first_back_off: float) -> None:
+    def __init__(
+        self, monitor: Monitor, index: int, paths: KernelPaths, first_back_off: float, pod_of: PodLookup
+    ) -> None:
         self.monitor = monitor
         self.index = index
         self._paths = paths
-        self._targets = targets_of(monitor, paths.procfs)
+        self._targets = targets_of(monitor, paths, pod_of)
+        self._following = Following(monitor, self._targets, paths)
         self._yielding = BackOff(max(first_back_off, FIRST_RETRY), LONGEST_BACK_OFF)
         self._failing = BackOff(FIRST_RETRY, LONGEST_RETRY)
         self._next_try = 0.0
         self._reason = ""
         self._starts = 0
         self._pid = 0
-        self._planned: Planned | None = None
         self._intervals: Intervals | None = None
         self._started = 0.0
         self._ending = False
@@ -50,9 +56,19 @@ class Keeper:
         return self._targets.missing(now)
 
     @property
+    def failed_commits(self) -> int:
+        """How many changes of its targets the kernel did not take."""
+        return self._following.failures
+
+    @property
+    def _planned(self) -> Planned | None:
+        """What the kdamond is, or was last, to run with."""
+        return self._following.planned
+
+    @property
     def command_ended(self) -> bool:
         """Is the monitor about a command that we have started and that has ended?"""
-        return bool(self.monitor.command) and not self._targets.alive()
+        return bool(self.monitor.command) and not self._targets.alive(())
 
     def is_theirs(self, slot: Slot) -> bool:
         """Is what runs in our slot somebody else's, or changed by somebody?"""
@@ -66,12 +82,13 @@ class Keeper:
         if not pid:
             return
         try:
-            planned = self._plan(abilities, now)
+            planned = self._plan(self._recognise(slot, pid, now), abilities)
         except (NothingToWatch, KernelError) as problem:
             difference: str | None = str(problem)
         else:
             difference = _difference(slot, planned)
             if difference is None:
+                self._following.begin(planned)
                 self._run(pid, planned, now)
                 self._intervals = slot.intervals()
                 return
@@ -82,7 +99,7 @@ class Keeper:
         """Start what should run, restart what has changed, and notice what others did."""
         try:
             if self._pid:
-                self._examine(claim, slot, now)
+                self._examine(claim, slot, abilities, now)
             if not self._pid and now >= self._next_try:
                 self._start(claim, slot, abilities, now)
         except NothingToWatch as nothing:
@@ -113,7 +130,7 @@ class Keeper:
             operations=plan.operations,
             owner="foreign" if self._is_theirs else "exporter",
             pid=self._pid,
-            names=self._planned.names,
+            targets=self._following.listed,
             intervals=intervals,
             max_nr_accesses=(intervals if self._is_theirs else planned).max_nr_accesses,  # tuning keeps it
             tuned=plan.tuned,
@@ -121,28 +138,47 @@ class Keeper:
             reporting=True,
             restarts=restarts,
             slot=self.index,
+            dropped=self._targets.dropped,
         )
 
     def end(self) -> None:
         """End the command that we started, if any, and reap it."""
         self._targets.end()
 
-    def _plan(self, abilities: Abilities, now: float) -> Planned:
-        return planning.plan_monitor(self.monitor, self._targets.find(now), abilities, self._paths)
+    def _plan(self, targets: tuple[ListedTarget, ...], abilities: Abilities) -> Planned:
+        return planning.plan_monitor(self.monitor, targets, abilities, self._paths)
+
+    def _recognise(self, slot: Slot, pid: int, now: float) -> tuple[ListedTarget, ...]:
+        """Return the targets of a kdamond that an earlier run has left."""
+        found = self._targets.find(now)
+        if self.monitor.operations == "paddr":
+            return ()
+        kdamond = procfs.process(self._paths.procfs, pid)
+        return recognised(slot.pid_targets(), found, kdamond.start_ticks if kdamond else 0)
 
     def _start(self, claim: Claim, slot: Slot, abilities: Abilities, now: float) -> None:
         """Start the monitor, unless a command whose answer came late has done so."""
-        planned = self._plan(abilities, now)
-        pid = slot.pid()
-        if not pid or _difference(slot, planned) is not None:
-            self._planned = planned
+        pid, planned = slot.pid(), self._planned
+        if not pid or planned is None or _difference(slot, planned) is not None:
+            planned = self._plan(seated(self._targets.find(now)), abilities)
+            self._following.begin(planned)
             claim.configure(slot, planned.plan)
             self._is_theirs = False
-            pid = claim.start(slot)
+            pid = self._turn_on(claim, slot, planned)
         self._run(pid, planned, now)
 
+    def _turn_on(self, claim: Claim, slot: Slot, planned: Planned) -> int:
+        """Turn the kdamond on; that a process has ended just then is no failure, and no reason to wait for long."""
+        try:
+            return claim.start(slot)
+        except (Rejected, Gone):
+            ended = self._targets.ended()
+            if any(target.process and target.process.identity in ended for target in planned.targets):
+                raise NothingToWatch("a process ended just when it was to be watched") from None
+            raise
+
     def _run(self, pid: int, planned: Planned, now: float) -> None:
-        self._pid, self._planned, self._intervals, self._started = pid, planned, None, now
+        self._pid, self._intervals, self._started = pid, None, now
         self._starts += 1
         self._ending, self._changed_since, self._is_theirs = False, None, False
         self._failing.reset()
@@ -151,9 +187,9 @@ class Keeper:
         if instead and not planned.plan.tuned and self._starts == 1:
             log.warning("monitor %s: %s: %s", self.monitor.name, planning.NO_TUNING, instead)
 
-    def _examine(self, claim: Claim, slot: Slot, now: float) -> None:
+    def _examine(self, claim: Claim, slot: Slot, abilities: Abilities, now: float) -> None:
         """Compare a kdamond that we run with what we know of it."""
-        alive = self._targets.alive()
+        alive = self._targets.alive(self._planned.targets if self._planned else ())
         try:
             pid = slot.pid()
         except Unsupported:  # somebody has thrown the slot away
@@ -169,15 +205,25 @@ class Keeper:
         self._intervals = slot.intervals()
         if now - self._started > LONGEST_BACK_OFF:
             self._yielding.reset()
-        if self._changed_since is None and (not alive or self._targets.changed(now)):
+        if self._changed_since is None and not (alive and self._catch_up(claim, slot, abilities, now)):
             self._ending = True
-        if self._ending:
+        if self._ending and self._pid:
             claim.stop(slot, self._pid)
             self._pid = 0
 
+    def _catch_up(self, claim: Claim, slot: Slot, abilities: Abilities, now: float) -> bool:
+        """Follow the processes that come and go; False if that takes a restart."""
+        try:
+            return self._following.catch_up(claim, slot, self._pid, abilities, now)
+        except Gone as problem:
+            log.warning("monitor %s is started again: %s", self.monitor.name, problem)
+            self._pid = 0
+            return True
+
     def _compare(self, slot: Slot, now: float) -> None:
         """Notice what somebody has changed, and what has been put back."""
-        difference = _difference(slot, self._planned) if self._planned else None
+        staged = self._following.staged
+        difference = _difference(slot, self._planned) if self._planned and not staged else None
         if difference is None:
             self._changed_since, self._is_theirs = None, False
             return

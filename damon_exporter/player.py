@@ -9,7 +9,7 @@ from itertools import pairwise
 from damon_exporter.analysis.snapshot import Snapshot
 from damon_exporter.config import Export
 from damon_exporter.published import Published
-from damon_exporter.roster import Watched
+from damon_exporter.roster import Watched, listed
 from damon_exporter.sources.recording import RecordedMonitor, Recording, RecordingError
 from damon_exporter.state import NodeState
 from damon_exporter.watch import Watch
@@ -116,7 +116,7 @@ def _recorded(kdamond: int, monitor: RecordedMonitor, targets: int) -> Watched:
         operations=monitor.operations or ("vaddr" if targets > 1 else "paddr"),
         owner=SOURCE,
         pid=kdamond,
-        names=tuple(monitor.targets.get(i, f"target{i}") for i in range(min(targets, MOST_NAMED_TARGETS))),
+        targets=listed(*(monitor.targets.get(i, f"target{i}") for i in range(min(targets, MOST_NAMED_TARGETS)))),
         intervals=None,
         max_nr_accesses=None,
         tuned=False,

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,6 +12,7 @@ from damon_exporter.config import Config, Monitor
 from damon_exporter.feeds import Feed, open_feed
 from damon_exporter.kernel import procfs
 from damon_exporter.kernel.paths import KernelPaths
+from damon_exporter.naming import container_names
 from damon_exporter.roster import Roster, Watched
 from damon_exporter.sources.recording import Origin, RecordedMonitor, RecordingError, RecordingWriter
 from damon_exporter.supervisor import Supervisor
@@ -48,6 +49,10 @@ class Take:
     pid: int | None = None
 
 
+THEN = ", then "
+"""Between the names of those who have had an index one after the other."""
+
+
 class _Tape:
     """Passes on to the writer what belongs to the recording. ``started`` is when the first snapshot came."""
 
@@ -65,11 +70,19 @@ class _Tape:
         if not self.wants(kdamond):
             return
         self._writer.append(snapshot)
-        targets = dict(enumerate(kdamond.names or ()))
+        known = self._writer.monitors.get(snapshot.kdamond, RecordedMonitor()).targets
+        targets = {**known, **_names(kdamond, known)}
         self._writer.monitors[snapshot.kdamond] = RecordedMonitor(kdamond.name, kdamond.operations, targets)
         self.snapshots += 1
         if self.started is None:
             self.started = time.monotonic()
+
+
+def _names(kdamond: Watched, known: Mapping[int, str]) -> dict[int, str]:
+    """Return the names by index: of all who have had it, as a recording knows an index by one name."""
+    names = {i: target.name for i, target in enumerate(kdamond.targets or ()) if target.name is not None}
+    before = {i: known.get(i, name).split(THEN) for i, name in names.items()}
+    return {i: THEN.join([*before[i], *([] if name in before[i] else [name])]) for i, name in names.items()}
 
 
 def only(config: Config, **watched: object) -> Config:
@@ -148,30 +161,29 @@ def _listen(
     with ExitStack() as stack:
         feed = open_feed(take.config, paths, lambda: supervisor.writer, INSTANCE)
         stack.callback(feed.close)
-        supervisor = Supervisor(take.config, paths, feed.name == "sysfs", on_failure)
-        watches = Watches(take.config.export, feed.name, tape)
+        names = container_names(take.config, paths, on_failure)
+        supervisor = Supervisor(take.config, paths, feed.name == "sysfs", on_failure, names.owner_of)
+        watches = Watches(take.config.export, feed.name, paths.procfs, tape)
+        stack.callback(watches.close)
         clock = _Clock(take, tape, lambda: _why(take, supervisor.roster, feed.problems))
+        names.start()
+        stack.callback(names.stop)
         supervisor.start()
         stack.callback(supervisor.stop)
         while not (ended() or supervisor.commands_ended or clock.over(supervisor.roster)):
             feed.wait(LOOK_SECONDS)
-            if _hear(feed, watches, supervisor.roster):
+            if _hear(feed, watches, supervisor):
                 supervisor.wake()
             say(f"{tape.snapshots} snapshots")
             clock.explain_silence()
-        _hear(feed, watches, supervisor.roster)
+        _hear(feed, watches, supervisor)
         return clock.reason()
 
 
-def _hear(feed: Feed, watches: Watches, roster: Roster) -> bool:
-    """Let the watches hear what has been reported; True if a kdamond that nobody knows is among it.
-
-    Only then do they learn who has gone: the last that a kdamond has reported before its end is recorded, too.
-    """
+def _hear(feed: Feed, watches: Watches, supervisor: Supervisor) -> bool:
+    """Let the watches hear what has been reported; True if the supervisor should look again."""
     now = time.monotonic()
-    strange = watches.hear(feed.collect(roster, now), now)
-    watches.follow(roster, now)
-    return strange
+    return watches.take_in(feed.collect(supervisor.roster, now), supervisor.roster, now)
 
 
 class _Clock:

@@ -1,29 +1,68 @@
 """Who is being watched: what the supervisor knows, handed to the sampler as one immutable value."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field, replace
 
-import numpy as np
-
-from damon_exporter.analysis.bands import Groups
-from damon_exporter.analysis.snapshot import U32, Intervals
+from damon_exporter.analysis.snapshot import Intervals
+from damon_exporter.kernel.deaths import Identity
+from damon_exporter.state import NOBODYS, Owner
 
 PHYSICAL = "physical"
 
 
 @dataclass(frozen=True, slots=True)
+class WatchedProcess:
+    """A process that a monitor's selectors match, under the name of its group."""
+
+    pid: int
+    start_ticks: int
+    name: str
+    owner: Owner = NOBODYS
+
+    @property
+    def identity(self) -> Identity:
+        """What tells it from a later process with its pid."""
+        return self.pid, self.start_ticks
+
+
+@dataclass(frozen=True, slots=True)
+class ListedTarget:
+    """One of a kdamond's targets; its index in DAMON's list is its place here.
+
+    ``name`` is the target label, None if nothing is to be told of it: its process has left. What aggregations that
+    ended before ``since_ns`` (CLOCK_MONOTONIC) tell is not of it. ``process`` is None for other people's targets.
+    """
+
+    name: str | None
+    process: WatchedProcess | None = None
+    since_ns: int = 0
+    resident_bytes: int = 0
+
+    @property
+    def occupant(self) -> object:
+        """What makes it another target when it changes."""
+        return self.name, self.process.identity if self.process else None
+
+
+def listed(*names: str) -> tuple[ListedTarget, ...]:
+    """Return targets of which only the names are known."""
+    return tuple(ListedTarget(name) for name in names)
+
+
+@dataclass(frozen=True, slots=True)
 class Watched:
-    """A kdamond that runs. ``names`` are the targets by index, None where their owner does not tell us.
+    """A kdamond that runs. ``targets`` are by index, None where their owner does not tell us.
 
     ``intervals`` are those of files and parameters; if ``tuned``, the kernel changes them, and the files follow
     only if ``refreshed``. ``reporting`` says that silence is a fault: the module DAMON_RECLAIM, say, may sleep.
+    ``dropped`` is how many processes match and are left out, None where none are matched.
     """
 
     name: str
     operations: str
     owner: str
     pid: int
-    names: tuple[str, ...] | None
+    targets: tuple[ListedTarget, ...] | None
     intervals: Intervals | None
     max_nr_accesses: int | None
     tuned: bool
@@ -31,20 +70,27 @@ class Watched:
     reporting: bool
     restarts: int = 0
     slot: int | None = None
+    dropped: int | None = None
 
-    def grouping(self, target: U32) -> tuple[tuple[str, ...], Groups]:
-        """Return the names of the targets, and for each region the position of its target among them.
+    @property
+    def living(self) -> tuple[ListedTarget, ...]:
+        """The targets of which something is to be told."""
+        return tuple(target for target in self.targets or () if target.name is not None)
 
-        Indexes that share a name are one target; regions of an index that nobody told us of are named by it.
-        """
-        if self.operations == "paddr":
-            return (PHYSICAL,), np.zeros(len(target), np.intp)
-        known = self.names or ()
-        indexes, index_of_region = np.unique(target, return_inverse=True)
-        present = [known[i] if i < len(known) else f"target{i}" for i in indexes.tolist()]
-        position = {name: place for place, name in enumerate(dict.fromkeys((*known, *present)))}
-        place_of_index = np.asarray([position[name] for name in present], np.intp)
-        return tuple(position), place_of_index[index_of_region]
+    @property
+    def processes(self) -> tuple[Identity, ...]:
+        """The processes that are targets."""
+        return tuple(target.process.identity for target in self.living if target.process)
+
+    def without(self, ended: Set[Identity]) -> "Watched":
+        """Return it without the processes that have ended since."""
+        if not self.targets or ended.isdisjoint(self.processes):
+            return self
+        rest = (
+            replace(target, name=None) if target.process and target.process.identity in ended else target
+            for target in self.targets
+        )
+        return replace(self, targets=tuple(rest))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,13 +1,21 @@
 """The thread that reads the source, has everything counted, and publishes a new state at every tick."""
 
+import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
 
+from damon_exporter.analysis.numa import NodeMap, node_map
 from damon_exporter.config import Config
+from damon_exporter.containers.names import ContainerNames
 from damon_exporter.feeds import Feed
 from damon_exporter.kernel import procfs
+from damon_exporter.kernel.numa import memory_nodes
 from damon_exporter.kernel.paths import KernelPaths
+from damon_exporter.passes import Passes
+from damon_exporter.physical import bytes_by_node
 from damon_exporter.published import Published
 from damon_exporter.roster import Roster, Waiting
 from damon_exporter.state import MonitorState, NodeState
@@ -17,6 +25,9 @@ from damon_exporter.watches import Watches
 LONGEST_WAIT = 1.0
 """How long (s) to wait for the source at most, so that a stop is noticed soon however rarely is published. That is as
 often as with the default of `export.publish`; a look at buffers that hold nothing is cheap."""
+
+NODES_SECONDS = 60.0
+"""How often it is looked which memory is on which NUMA node."""
 
 
 class Sampler:
@@ -28,17 +39,24 @@ class Sampler:
         paths: KernelPaths,
         feed: Feed,
         supervisor: Supervisor,
+        names: ContainerNames,
+        passes: Passes | None,
         published: Published,
         on_failure: Callable[[], None],
     ) -> None:
         self._publish_every = config.export.publish
+        self._bands = tuple(name for name, _ in config.export.bands)
+        self._max_series = config.export.max_series
         self._controlling = config.kernel.control == "auto"
         self._paths = paths
         self._feed = feed
         self._supervisor = supervisor
+        self._names = names
+        self._passes = passes
+        self._nodes = CurrentNodes(paths.sysfs)
         self._published = published
         self._on_failure = on_failure
-        self._watches = Watches(config.export, feed.name)
+        self._watches = Watches(config.export, feed.name, paths.procfs)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sampler")
         self._started = time.time()
@@ -52,6 +70,7 @@ class Sampler:
         """Stop within a second."""
         self._stopping.set()
         self._thread.join()
+        self._watches.close()
 
     def _run(self) -> None:
         try:
@@ -68,13 +87,12 @@ class Sampler:
 
     def _take_in(self, now: float) -> None:
         reports = self._feed.collect(self._supervisor.roster, now)
-        if self._watches.hear(reports, now):
+        if self._watches.take_in(reports, self._supervisor.roster, now):
             self._supervisor.wake()
 
     def _publish(self, now: float) -> None:
         roster = self._supervisor.roster
-        self._watches.follow(roster, now)
-        monitors = self._watches.states(self._paths.procfs, now, time.time() - time.monotonic())
+        monitors = self._attributed(self._watches.states(now, time.time() - time.monotonic()), now)
         silent = [monitor for monitor in monitors if not monitor.up]
         state = NodeState(
             ready=not silent,
@@ -85,6 +103,9 @@ class Sampler:
             errors={
                 **self._feed.errors,
                 "control": self._supervisor.errors,
+                "commit": self._supervisor.failed_commits,
+                "container_names": self._names.errors,
+                **({"attribution": self._passes.errors} if self._passes else {}),
                 "unidentified_kdamond": self._watches.unidentified,
             },
             sources_up=self._feed.up,
@@ -93,18 +114,54 @@ class Sampler:
             publish_duration_seconds=time.monotonic() - now,
             config_loaded_timestamp=self._started,
             kernel_release=self._release,
+            max_series=self._max_series,
+            pod_labels=self._names.pod_labels_seen,
+            unnamed_containers=self._names.unnamed,
         )
         self._published.replace(state)
+
+    def _attributed(self, monitors: Sequence[MonitorState], now: float) -> tuple[MonitorState, ...]:
+        """Add whose physical memory is, and where it lies."""
+        views, nodes = self._watches.views(), self._nodes.at(now)
+        if self._passes:
+            self._passes.offer(views)
+        results = self._passes.results if self._passes else {}
+        return tuple(
+            replace(
+                monitor,
+                attribution=results.get(monitor.name),
+                node_band_bytes=bytes_by_node(views[monitor.name], self._bands, nodes),
+            )
+            if monitor.name in views
+            else monitor
+            for monitor in monitors
+        )
 
     def _reasons(self, roster: Roster, monitors: tuple[MonitorState, ...]) -> tuple[str, ...]:
         """Say everything that a person should know who wonders about a number that is missing."""
         sentences = [*self._feed.problems, *roster.blocked.values()]
+        sentences += self._passes.problems if self._passes else ()
         sentences += [f"{monitor.name} does not run: {monitor.reason}" for monitor in roster.waiting]
         sentences += [f"{monitor.name}: {monitor.reason}" for monitor in monitors if not monitor.up]
         if not monitors:
             more = "" if self._controlling else " (kernel.control: never)"
             sentences.append(f"nothing to watch now: no kdamond runs on this host{more}; still looking")
         return tuple(dict.fromkeys(sentences))
+
+
+class CurrentNodes:
+    """Which physical addresses are on which NUMA node, read again now and then: memory can be plugged in."""
+
+    def __init__(self, sysfs: Path) -> None:
+        self._sysfs = sysfs
+        self._read_at = -math.inf
+        self._nodes = node_map(())
+
+    def at(self, now: float) -> NodeMap:
+        """Return what is known at ``now`` (CLOCK_MONOTONIC, s)."""
+        if now - self._read_at >= NODES_SECONDS:
+            self._read_at, self._nodes = now, node_map(memory_nodes(self._sysfs))
+        return self._nodes
 
 
 def _waiting(monitor: Waiting, source: str) -> MonitorState:

@@ -1,9 +1,10 @@
 """What one kdamond's snapshots add up to: counters that go on, gauges of the last, a window of working sets."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from damon_exporter.analysis import bands, heatmap, idle, workingset
 from damon_exporter.analysis.bands import I64, Groups
@@ -35,10 +36,15 @@ class _Row:
 
 @dataclass(frozen=True, slots=True)
 class _Latest:
-    """The last snapshot and what was made of it: bytes by target, and by target and band."""
+    """The last snapshot and what was made of it: bytes by target, and by target and band.
+
+    ``names`` are the targets; of those that are not ``present`` the snapshot has no region.
+    """
 
     snapshot: Snapshot
+    names: tuple[str, ...]
     group: Groups
+    present: NDArray[np.bool_]
     working_sets: I64
     bands: I64 | None
     ages: idle.IdleAges | None
@@ -48,7 +54,8 @@ class MonitorSeries:
     """Takes in the snapshots of one kdamond, in time order, and tells the state of each of its targets.
 
     Targets are groups: several target indexes of the kdamond may be summed into one. A target that is not named
-    any more is forgotten with its counters; a new one starts at 0.
+    any more is forgotten with its counters; a new one starts at 0. One of which a snapshot has no region, as its
+    processes are new, is not observed by it: its counters stand still, and it is not published.
     """
 
     def __init__(self, settings: Export, with_heatmap: bool) -> None:
@@ -65,19 +72,32 @@ class MonitorSeries:
         """The last snapshot taken in."""
         return self._latest.snapshot if self._latest else None
 
+    @property
+    def latest_ages(self) -> idle.IdleAges | None:
+        """The idle ages of the last snapshot's regions, None while nothing tells their unit."""
+        return self._latest.ages if self._latest else None
+
     def observe(self, snapshot: Snapshot, names: Sequence[str], group: Groups) -> None:
         """Take in a snapshot whose regions belong to the targets ``names[group]``."""
         self._rows = {name: self._rows.get(name) or _Row(self._settings, self._bins) for name in names}
         elapsed_us = self._elapsed_us(snapshot)
-        latest = self._latest = _Latest(
-            snapshot=snapshot,
-            group=group,
-            working_sets=workingset.working_set(snapshot.regions, group, len(names)),
-            bands=self._by_band(snapshot, group),
-            ages=self._carry_idle(snapshot, elapsed_us),
-        )
+        latest = self._latest = self._analysed(snapshot, tuple(names), group, self._carry_idle(snapshot, elapsed_us))
         self._count(latest)
         self._integrate(latest, elapsed_us)
+
+    def drop(self, indexes: Collection[int], names: Sequence[str]) -> None:
+        """Forget what was seen of DAMON's targets with these indexes, and all targets but those with these names.
+
+        The last snapshot is published without them.
+        """
+        self._pieces = idle.forget(self._pieces, indexes)
+        self._rows = {name: row for name, row in self._rows.items() if name in names}
+        if self._latest is None:
+            return
+        snapshot, group, ages = self._latest.snapshot, self._latest.group, self._latest.ages
+        kept = ~np.isin(snapshot.regions.target, np.array([*indexes], np.uint32))
+        rest = replace(snapshot, regions=snapshot.regions.only(kept))
+        self._latest = self._analysed(rest, self._latest.names, group[kept], ages.only(kept) if ages else None)
 
     def targets(self, now_ns: int, wall_clock_offset_seconds: float) -> tuple[TargetState, ...]:
         """Return what to publish at ``now_ns`` (CLOCK_MONOTONIC); the offset turns that clock into Unix time."""
@@ -87,8 +107,8 @@ class MonitorSeries:
         timestamp = latest.snapshot.end_ns / 1e9 + wall_clock_offset_seconds
         sizes, by_band = latest.snapshot.regions.sizes, latest.bands
         idle_ages = self._idle_histograms(latest)
-        regions = np.bincount(latest.group, minlength=len(self._rows))
-        monitored = bands.sum_bytes(sizes, latest.group, len(self._rows))
+        regions = np.bincount(latest.group, minlength=len(latest.names))
+        monitored = bands.sum_bytes(sizes, latest.group, len(latest.names))
         return tuple(
             TargetState(
                 name=name,
@@ -107,7 +127,26 @@ class MonitorSeries:
                 idle_age=idle_ages[i] if idle_ages else None,
                 heatmap=self._heatmap(row, int(monitored[i])) if by_band is not None else None,
             )
-            for i, (name, row) in enumerate(self._rows.items())
+            for i, name, row in self._present_rows(latest)
+        )
+
+    def _present_rows(self, latest: _Latest) -> Iterator[tuple[int, str, _Row]]:
+        """Yield the targets of which the snapshot has regions, with their positions in it."""
+        for i in np.flatnonzero(latest.present).tolist():
+            if row := self._rows.get(latest.names[i]):
+                yield i, latest.names[i], row
+
+    def _analysed(
+        self, snapshot: Snapshot, names: tuple[str, ...], group: Groups, ages: idle.IdleAges | None
+    ) -> _Latest:
+        return _Latest(
+            snapshot=snapshot,
+            names=names,
+            group=group,
+            present=np.bincount(group, minlength=len(names)) > 0,
+            working_sets=workingset.working_set(snapshot.regions, group, len(names)),
+            bands=self._by_band(snapshot, group, len(names)),
+            ages=ages,
         )
 
     def _elapsed_us(self, snapshot: Snapshot) -> int:
@@ -117,11 +156,11 @@ class MonitorSeries:
             return 0
         return max((snapshot.end_ns - before.snapshot.end_ns) // 1000, 0)
 
-    def _by_band(self, snapshot: Snapshot, group: Groups) -> I64 | None:
+    def _by_band(self, snapshot: Snapshot, group: Groups, groups: int) -> I64 | None:
         if snapshot.intervals is None:
             return None
         ratios = bands.access_ratios(snapshot.regions, snapshot.intervals)
-        return bands.band_bytes(ratios, snapshot.regions.sizes, group, len(self._rows), self._bounds)
+        return bands.band_bytes(ratios, snapshot.regions.sizes, group, groups, self._bounds)
 
     def _carry_idle(self, snapshot: Snapshot, elapsed_us: int) -> idle.IdleAges | None:
         age_unit_us, intervals = snapshot.age_unit_us, snapshot.intervals
@@ -138,9 +177,11 @@ class MonitorSeries:
     def _count(self, latest: _Latest) -> None:
         """Add what needs no time: one observation per snapshot."""
         snapshot = latest.snapshot
-        accessed = bands.estimated_access_bytes(snapshot.regions, latest.group, len(self._rows))
+        accessed = bands.estimated_access_bytes(snapshot.regions, latest.group, len(latest.names))
         buckets = np.searchsorted(WORKING_SET_BOUNDS, latest.working_sets, side="left")
-        for i, (row, working_set) in enumerate(zip(self._rows.values(), latest.working_sets.tolist(), strict=True)):
+        working_sets = latest.working_sets.tolist()
+        for i, _, row in self._present_rows(latest):
+            working_set = working_sets[i]
             row.snapshots += 1
             row.estimated_access_bytes += accessed[i]
             row.distribution[buckets[i]] += 1
@@ -153,22 +194,21 @@ class MonitorSeries:
         if intervals is None or latest.bands is None or not 0 < elapsed_us <= LONGEST_GAP * intervals.aggregation_us:
             return
         seconds = elapsed_us / 1e6
-        rows = self._rows.values()
-        for row, by_band in zip(rows, latest.bands, strict=True):
+        for i, _, row in self._present_rows(latest):
             row.observed_seconds += seconds
-            row.band_byte_seconds += by_band * seconds
+            row.band_byte_seconds += latest.bands[i] * seconds
         if self._bins:
             regions = latest.snapshot.regions
             ratios = bands.access_ratios(regions, intervals)
-            heat = heatmap.bin_ratios(ratios, regions.sizes, latest.group, len(rows), self._bins)
-            for row, of_row in zip(rows, heat, strict=True):
-                row.bin_seconds += of_row * seconds
+            heat = heatmap.bin_ratios(ratios, regions.sizes, latest.group, len(latest.names), self._bins)
+            for i, _, row in self._present_rows(latest):
+                row.bin_seconds += heat[i] * seconds
 
     def _idle_histograms(self, latest: _Latest) -> list[Histogram] | None:
         if latest.ages is None:
             return None
         sizes = latest.snapshot.regions.sizes
-        counts, sums = idle.idle_bytes(latest.ages, sizes, latest.group, len(self._rows), self._idle_bounds_us)
+        counts, sums = idle.idle_bytes(latest.ages, sizes, latest.group, len(latest.names), self._idle_bounds_us)
         bounds = self._settings.idle_age
         return [Histogram(bounds, tuple(row.tolist()), float(sums[i])) for i, row in enumerate(counts)]
 

@@ -3,10 +3,13 @@
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from typing import Protocol
 
 from damon_exporter.config import Config, Export
 from damon_exporter.feeds import open_feed
 from damon_exporter.kernel.paths import KernelPaths
+from damon_exporter.naming import container_names, owners
+from damon_exporter.passes import Passes
 from damon_exporter.player import Player
 from damon_exporter.published import Published
 from damon_exporter.sampler import Sampler
@@ -20,20 +23,28 @@ from damon_exporter.web.server import Server
 log = logging.getLogger(__name__)
 
 
+class _Thread(Protocol):
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+
 @contextmanager
 def observing(
     config: Config, paths: KernelPaths, published: Published, on_failure: Callable[[], None]
 ) -> Iterator[None]:
     """Observe and control this host's DAMON while the block runs; afterwards the kernel is as it was."""
+    names = container_names(config, paths, on_failure)
     feed = open_feed(config, paths, lambda: supervisor.writer)
-    supervisor = Supervisor(config, paths, feed.name == "sysfs", on_failure)
-    sampler = Sampler(config, paths, feed, supervisor, published, on_failure)
+    supervisor = Supervisor(config, paths, feed.name == "sysfs", on_failure, names.owner_of)
+    passes = Passes(config.attribution, config.export, paths, owners(names), on_failure) if config.attribution else None
+    sampler = Sampler(config, paths, feed, supervisor, names, passes, published, on_failure)
     with ExitStack() as stack:
         stack.callback(feed.close)
-        supervisor.start()
-        stack.callback(supervisor.stop)
-        sampler.start()
-        stack.callback(sampler.stop)
+        threads: list[_Thread] = [names, supervisor, *([passes] if passes else []), sampler]
+        for thread in threads:
+            thread.start()
+            stack.callback(thread.stop)
         yield
 
 

@@ -14,6 +14,7 @@ from damon_exporter.kernel.damon_sysfs import DamonTree, Slot
 from damon_exporter.kernel.errors import Busy, Denied, Gone, KernelError, Unsupported
 from damon_exporter.kernel.modules import modules
 from damon_exporter.kernel.paths import KernelPaths
+from damon_exporter.matching import PodLookup, no_pod
 from damon_exporter.obstacles import STUCK, modules_in_the_way, obstacles, reason_of
 from damon_exporter.roster import Roster, Waiting, Watched
 from damon_exporter.tenure import Tenure
@@ -30,14 +31,21 @@ class Supervisor:
     ``on_failure`` is called if the thread ends for a reason that nobody has foreseen.
     """
 
-    def __init__(self, config: Config, paths: KernelPaths, sysfs_source: bool, on_failure: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        paths: KernelPaths,
+        sysfs_source: bool,
+        on_failure: Callable[[], None],
+        pod_of: PodLookup = no_pod,
+    ) -> None:
         self._kernel = config.kernel
         self._paths = paths
         self._sysfs_source = sysfs_source
         self._on_failure = on_failure
         self._tree = DamonTree(paths.damon_admin)
         self._keepers = [
-            Keeper(monitor, index, paths, config.kernel.settle) for index, monitor in enumerate(config.monitors)
+            Keeper(monitor, index, paths, config.kernel.settle, pod_of) for index, monitor in enumerate(config.monitors)
         ]
         self._tenure = Tenure(config.kernel, paths, self._tree, self._keepers, sysfs_source)
         refreshes = (monitor.processes.refresh for monitor in config.monitors if monitor.processes)
@@ -54,6 +62,11 @@ class Supervisor:
     def writer(self) -> CommandWriter | None:
         """Where commands to our own kdamonds go, None while we hold no lock."""
         return self._tenure.writer
+
+    @property
+    def failed_commits(self) -> int:
+        """How many changes of targets the kernel did not take."""
+        return sum(keeper.failed_commits for keeper in self._keepers)
 
     @property
     def commands_ended(self) -> bool:

@@ -1,18 +1,34 @@
 """What a monitor is about: physical memory, the processes that match, or a command that we start."""
 
 import subprocess
+from collections.abc import Collection, Mapping, Set
 from pathlib import Path
 from typing import Protocol
 
 from damon_exporter.config import Monitor, Processes
 from damon_exporter.kernel import procfs
-from damon_exporter.planning import NothingToWatch, WatchedProcess, describe_absence, matching_processes
+from damon_exporter.kernel.deaths import WHOEVER, Deaths, Identity
+from damon_exporter.kernel.paths import KernelPaths
+from damon_exporter.matching import Matches, PodLookup, ProcessFinder, describe_absence
+from damon_exporter.roster import ListedTarget, WatchedProcess
 
 COMMAND_GRACE_SECONDS = 5.0
 
 
+class NothingToWatch(Exception):
+    """What the monitor is about does not exist now; it may later."""
+
+
 class Targets(Protocol):
     """``now`` is CLOCK_MONOTONIC in seconds."""
+
+    @property
+    def dropped(self) -> int | None:
+        """How many processes match and are left out, None where none are matched."""
+
+    @property
+    def resident_bytes(self) -> Mapping[Identity, int]:
+        """What is resident of the processes that match."""
 
     def missing(self, now: float) -> str | None:
         """Return why there is nothing to watch, None if there is something."""
@@ -20,27 +36,30 @@ class Targets(Protocol):
     def find(self, now: float) -> tuple[WatchedProcess, ...]:
         """Return the processes to watch from now on; raises `NothingToWatch`."""
 
-    def alive(self) -> bool:
-        """Has any of what was found still memory?"""
+    def alive(self, targets: Collection[ListedTarget]) -> bool:
+        """Has any of these targets still memory?"""
 
-    def changed(self, now: float) -> bool:
-        """Would `find` return something else than it did?"""
+    def ended(self) -> Set[Identity]:
+        """Return those of the processes found that have ended."""
 
     def end(self) -> None:
         """Leave nothing behind."""
 
 
-def targets_of(monitor: Monitor, path: Path) -> Targets:
-    """Return what the monitor is about; ``path`` is where procfs is mounted."""
+def targets_of(monitor: Monitor, paths: KernelPaths, pod_of: PodLookup) -> Targets:
+    """Return what the monitor is about; ``pod_of`` names containers."""
     if monitor.processes:
-        return MatchingProcesses(monitor.processes, path)
+        return MatchingProcesses(monitor.processes, paths, pod_of)
     if monitor.command:
-        return StartedCommand(monitor.command, path)
+        return StartedCommand(monitor.command, paths.procfs)
     return PhysicalMemory()
 
 
 class PhysicalMemory:
     """Always there, and no process."""
+
+    dropped = None
+    resident_bytes: Mapping[Identity, int] = {}
 
     def missing(self, _: float) -> None:
         """Nothing ever is."""
@@ -49,13 +68,13 @@ class PhysicalMemory:
         """No process."""
         return ()
 
-    def alive(self) -> bool:
+    def alive(self, _: Collection[ListedTarget]) -> bool:
         """Always."""
         return True
 
-    def changed(self, _: float) -> bool:
-        """Never."""
-        return False
+    def ended(self) -> Set[Identity]:
+        """None."""
+        return frozenset()
 
     def end(self) -> None:
         """There is nothing to end."""
@@ -64,53 +83,68 @@ class PhysicalMemory:
 class MatchingProcesses:
     """Those that selectors match; looked for again after ``refresh`` seconds. Who is watched stays while it matches."""
 
-    def __init__(self, chosen: Processes, path: Path) -> None:
+    def __init__(self, chosen: Processes, paths: KernelPaths, pod_of: PodLookup) -> None:
         self._chosen = chosen
-        self._path = path
-        self._found: tuple[WatchedProcess, ...] = ()
-        self._watched: tuple[WatchedProcess, ...] = ()
+        self._path = paths.procfs
+        self._finder = ProcessFinder(chosen, paths, pod_of)
+        self._deaths = Deaths(paths.procfs)
+        self._found = Matches()
         self._next_look = 0.0
+
+    @property
+    def dropped(self) -> int:
+        """How many match and are left out."""
+        return self._found.dropped
+
+    @property
+    def resident_bytes(self) -> Mapping[Identity, int]:
+        """What is resident of those that match, as of the last look."""
+        return self._found.resident_bytes
 
     def missing(self, now: float) -> str | None:
         """Say that nothing matches."""
         if reason := _pids_mean_nothing(self._path):
             return reason
-        return None if self._look(now) else describe_absence(self._chosen, self._path)
+        return None if self._look(now).taken else describe_absence(self._chosen, self._path)
 
     def find(self, now: float) -> tuple[WatchedProcess, ...]:
         """Return those that match and have not ended since they were looked for."""
         if reason := self.missing(now):
             raise NothingToWatch(reason)
-        self._watched = self._found = tuple(found for found in self._look(now) if self._lives(found))
-        if not self._watched:
+        ended = self.ended()
+        living = tuple(found for found in self._look(now).taken if found.identity not in ended)
+        if not living:
             raise NothingToWatch("its processes have ended")
-        return self._watched
+        return living
 
-    def alive(self) -> bool:
+    def alive(self, targets: Collection[ListedTarget]) -> bool:
         """Does any still live? A zombie does not."""
-        return any(self._lives(watched) for watched in self._watched)
+        ended = self.ended()
+        followed = {found.identity for found in self._found.taken}
+        identities = (target.process.identity for target in targets if target.process)
+        return any(identity in followed and identity not in ended for identity in identities)
 
-    def changed(self, now: float) -> bool:
-        """Do other processes match by now? As long as none does, those that were found are kept."""
-        found = self._look(now)
-        return bool(found) and set(found) != set(self._watched)
+    def ended(self) -> Set[Identity]:
+        """Return those of the processes found that have ended, zombies too."""
+        return self._deaths.ended()
 
     def end(self) -> None:
         """They are not ours to end."""
+        self._deaths.close()
 
-    def _look(self, now: float) -> tuple[WatchedProcess, ...]:
+    def _look(self, now: float) -> Matches:
         if now >= self._next_look:
-            self._found = matching_processes(self._chosen, self._path, self._watched)
+            self._found = self._finder.find({process.identity for process in self._found.taken})
+            self._deaths.follow(process.identity for process in self._found.taken)
             self._next_look = now + self._chosen.refresh
         return self._found
 
-    def _lives(self, watched: WatchedProcess) -> bool:
-        found = procfs.process(self._path, watched.pid)
-        return found is not None and found.alive and found.start_ticks == watched.start_ticks
-
 
 class StartedCommand:
-    """A program that we start once, never again, and end on exit."""
+    """A program that we start once, never again, and end on exit. Its children are not watched."""
+
+    dropped = None
+    resident_bytes: Mapping[Identity, int] = {}
 
     def __init__(self, command: tuple[str, ...], path: Path) -> None:
         self._command = command
@@ -135,15 +169,15 @@ class StartedCommand:
             except OSError as error:
                 self._failure = f"cannot start {self._command[0]}: {error.strerror}"
                 raise NothingToWatch(self._failure) from error
-        return (WatchedProcess(self._process.pid, 0, Path(self._command[0]).name),)
+        return (WatchedProcess(self._process.pid, WHOEVER, Path(self._command[0]).name),)
 
-    def alive(self) -> bool:
+    def alive(self, _: Collection[ListedTarget]) -> bool:
         """Has it not ended yet? It is reaped when it has."""
         return not self._failure and (self._process is None or self._process.poll() is None)
 
-    def changed(self, _: float) -> bool:
-        """Never: its children are not watched."""
-        return False
+    def ended(self) -> Set[Identity]:
+        """Not told: its list of targets never changes."""
+        return frozenset()
 
     def end(self) -> None:
         """End it and reap it."""

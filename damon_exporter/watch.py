@@ -1,16 +1,20 @@
 """One monitor as the sampler sees it: its series, its live intervals, what it has cost, when it last reported."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import zip_longest
 from pathlib import Path
 
 from damon_exporter.analysis.snapshot import Intervals, Regions, Snapshot
+from damon_exporter.attribution import PhysicalView
 from damon_exporter.config import Export
+from damon_exporter.grouping import grouping
 from damon_exporter.kernel import procfs
 from damon_exporter.live_intervals import LiveIntervals
-from damon_exporter.roster import Watched
+from damon_exporter.physical import physical_view
+from damon_exporter.roster import ListedTarget, Watched
 from damon_exporter.series import MonitorSeries
-from damon_exporter.state import MonitorState
+from damon_exporter.state import MonitorState, TargetState, common_owner
 
 PATIENCE = 3
 """How many aggregation intervals, or publications, a kdamond may be silent before something is wrong."""
@@ -31,6 +35,7 @@ class Watch:
     def __init__(self, export: Export, kdamond: Watched, source: str, now: float, tap: Tap | None = None) -> None:
         self._tap = tap
         self._publish = export.publish
+        self._bands = export.bands
         with_heatmap = kdamond.operations == "paddr" or export.heatmap.processes
         self._series = MonitorSeries(export, with_heatmap)
         self._source = source
@@ -46,6 +51,9 @@ class Watch:
             self._intervals = LiveIntervals()
             self._silent_since = now
             self._cpu_reading = None
+        left = _left(self._kdamond.targets or (), kdamond.targets or ())
+        if left:
+            self._series.drop(left, [target.name for target in kdamond.living if target.name is not None])
         self._kdamond = kdamond
 
     @property
@@ -72,9 +80,10 @@ class Watch:
 
     def observe(self, snapshot: Snapshot) -> None:
         """Take in a snapshot whose intervals are known."""
-        names, group = self._kdamond.grouping(snapshot.regions.target)
-        self._series.observe(snapshot, names, group)
-        if self._tap:
+        grouped = grouping(self._kdamond, snapshot.regions, snapshot.end_ns)
+        snapshot = replace(snapshot, regions=grouped.regions)
+        self._series.observe(snapshot, grouped.names, grouped.group)
+        if self._tap and len(grouped.regions):
             self._tap(self._kdamond, snapshot)
         self._silent_since = snapshot.end_ns / 1e9
 
@@ -104,12 +113,19 @@ class Watch:
             patience = max(patience, PATIENCE * turns, SAMPLED_PATIENCE_SECONDS)
         return self._kdamond.reporting and now - self._silent_since > patience
 
+    def view(self) -> PhysicalView | None:
+        """Return physical memory as it was last seen; None for processes, and while nothing tells the bands."""
+        latest = self._series.latest
+        if self.operations != "paddr" or latest is None:
+            return None
+        return physical_view(latest, self._series.latest_ages, [bound for _, bound in self._bands])
+
     def state(self, now: float, wall_clock_offset: float, turns: float = 0.0) -> MonitorState:
         """Return what to publish at ``now`` (CLOCK_MONOTONIC, s). For ``turns`` see `overdue`."""
         kdamond = self._kdamond
         late = self.overdue(now, turns)
         latest = self._series.latest
-        targets = self._series.targets(int(now * 1e9), wall_clock_offset)
+        targets = tuple(self._owned(target) for target in self._series.targets(int(now * 1e9), wall_clock_offset))
         return MonitorState(
             name=kdamond.name,
             operations=kdamond.operations,
@@ -121,9 +137,19 @@ class Watch:
             targets=targets,
             intervals=self._latest_intervals(),
             cpu_seconds=self._cpu_seconds if self._cpu_reading is not None else None,
-            nr_targets=len(targets),
+            nr_targets=len(kdamond.living) or len(targets),
+            targets_dropped=kdamond.dropped,
             last_snapshot_age_seconds=now - latest.end_ns / 1e9 if latest else None,
         )
+
+    def _owned(self, target: TargetState) -> TargetState:
+        """Add what is known of the processes that are summed into it."""
+        members = [each for each in self._kdamond.living if each.name == target.name and each.process]
+        if not members:
+            return target
+        owners = [member.process.owner for member in members if member.process]
+        resident = sum(member.resident_bytes for member in members)
+        return replace(target, resident_bytes=resident, owner=common_owner(owners))
 
     def _aggregation(self) -> float:
         intervals = self._latest_intervals()
@@ -132,3 +158,9 @@ class Watch:
     def _latest_intervals(self) -> Intervals | None:
         latest = self._series.latest
         return latest.intervals if latest else self._kdamond.intervals
+
+
+def _left(before: Sequence[ListedTarget], now: Sequence[ListedTarget]) -> set[int]:
+    """Return the indexes at which somebody was who is not there any more."""
+    pairs = enumerate(zip_longest(before, now))
+    return {i for i, (old, new) in pairs if old and (new is None or old.occupant != new.occupant)}

@@ -1,13 +1,15 @@
 """All monitors that are being watched, each known by name, and the kdamonds that nobody has named yet."""
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from damon_exporter.analysis.snapshot import Snapshot
+from damon_exporter.attribution import PhysicalView
 from damon_exporter.config import Export
 from damon_exporter.feeds import Report
+from damon_exporter.kernel.deaths import Deaths, Identity
 from damon_exporter.roster import Roster, Watched
 from damon_exporter.sources.tracepoint import Aggregation
 from damon_exporter.state import MonitorState
@@ -30,18 +32,38 @@ class _Anonymous:
 class Watches:
     """Gives each report to the monitor that it belongs to; no report is lost while the owner is looked up."""
 
-    def __init__(self, export: Export, source: str, tap: Tap | None = None) -> None:
+    def __init__(self, export: Export, source: str, procfs: Path, tap: Tap | None = None) -> None:
         self._export = export
         self._source = source
+        self._procfs = procfs
         self._tap = tap
+        self._deaths = Deaths(procfs)
+        self._ended: frozenset[Identity] = frozenset()
         self._watches: dict[str, Watch] = {}
         self._by_pid: dict[int, Watch] = {}
         self._anonymous: dict[int, _Anonymous] = {}
         self.unidentified = 0
 
-    def follow(self, roster: Roster, now: float) -> None:
-        """Take over what the supervisor knows by now."""
-        known = {kdamond.name: kdamond for kdamond in roster.watched}
+    def take_in(self, reports: Sequence[Report], roster: Roster, now: float) -> bool:
+        """Deliver what has been reported before the roster was asked for; True if the supervisor should look again.
+
+        It should if a kdamond that nobody knows has been heard of for the first time, or a process has ended. What a
+        kdamond reported before its end goes to those who knew it; all else to those whom the roster names, as an index
+        in a list of targets may be somebody else's by now.
+        """
+        known = {kdamond.pid for kdamond in roster.watched}
+        gone = self._by_pid.keys() - known
+        self.hear((report for report in reports if report.kdamond in gone), now)
+        ended = self.follow(roster, now)
+        strange = self.hear((report for report in reports if report.kdamond not in gone), now)
+        return strange or ended
+
+    def follow(self, roster: Roster, now: float) -> bool:
+        """Take over what the supervisor knows by now; True if a process has ended since."""
+        self._deaths.follow(process for kdamond in roster.watched for process in kdamond.processes)
+        before, ended = self._ended, self._deaths.ended()
+        self._ended = ended
+        known = {kdamond.name: kdamond.without(ended) for kdamond in roster.watched}
         identified: list[int] = []
         for pid, waiting in list(self._anonymous.items()):
             if kdamond := roster.identify(pid, waiting.heard_at):
@@ -57,6 +79,7 @@ class Watches:
             if watch := self._by_pid.get(pid):  # unless a module that tells no pid has been restarted since
                 for report in held:
                     self._deliver(watch, report)
+        return not ended <= before
 
     def hear(self, reports: Iterable[Report], now: float) -> bool:
         """Deliver reports; True if a kdamond that nobody knows has been heard of for the first time."""
@@ -71,12 +94,20 @@ class Watches:
             self._anonymous[report.kdamond].reports.append(report)
         return strange
 
-    def states(self, procfs: Path, now: float, wall_clock_offset: float) -> tuple[MonitorState, ...]:
+    def states(self, now: float, wall_clock_offset: float) -> tuple[MonitorState, ...]:
         """Return every monitor's state at ``now`` (CLOCK_MONOTONIC, s)."""
         for watch in self._watches.values():
-            watch.count_cpu(procfs)
+            watch.count_cpu(self._procfs)
         turns = sum(watch.turn for watch in self._watches.values())
         return tuple(watch.state(now, wall_clock_offset, turns) for watch in self._watches.values())
+
+    def views(self) -> dict[str, PhysicalView]:
+        """Return physical memory as each of its monitors saw it last."""
+        return {name: view for name, watch in self._watches.items() if (view := watch.view())}
+
+    def close(self) -> None:
+        """Follow no process any more."""
+        self._deaths.close()
 
     def _watch(self, kdamond: Watched, now: float) -> Watch:
         watch = self._watches.get(kdamond.name)

@@ -2,8 +2,8 @@
 
 from damon_exporter.kernel.damon_sysfs import Slot
 from damon_exporter.kernel.modules import DAMON_STAT, DAMON_STAT_MAX_NR_ACCESSES, Module
-from damon_exporter.kernel.plan import INTERVALS
-from damon_exporter.roster import Watched
+from damon_exporter.kernel.plan import INTERVALS, TARGETS
+from damon_exporter.roster import Watched, listed
 
 
 def watched_slot(slot: Slot, pid: int) -> Watched:
@@ -14,7 +14,7 @@ def watched_slot(slot: Slot, pid: int) -> Watched:
         operations=slot.read("contexts/0/operations"),
         owner="foreign",
         pid=pid,
-        names=tuple(f"target{i}" for i in range(slot.number("contexts/0/targets/nr_targets"))),
+        targets=listed(*(f"target{i}" for i in range(slot.number(f"{TARGETS}/nr_targets")))),
         intervals=intervals,
         max_nr_accesses=intervals.max_nr_accesses,
         tuned=_positive(slot, f"{INTERVALS}/intervals_goal/aggrs"),
@@ -37,7 +37,7 @@ def watched_module(module: Module) -> Watched:
         operations="paddr",
         owner="module",
         pid=module.pid or 0,
-        names=None,
+        targets=None,
         intervals=module.intervals,
         max_nr_accesses=DAMON_STAT_MAX_NR_ACCESSES if module.name == DAMON_STAT else counted,
         tuned=module.tuned,

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from driving import PHYSICAL, SETTLED, Driven, everything, on_both, wait_for
+from driving import PHYSICAL, SETTLED, Driven, everything, names, on_both, wait_for
 from written import WriteLog
 
 from damon_exporter.analysis.snapshot import Intervals
@@ -285,7 +285,7 @@ def test_processes_are_watched_by_name(kernel: FakeKernel) -> None:
     with Driven(kernel.paths, POSTGRES) as driven:
         driven.look()
         assert pids_watched(kernel) == [42]
-        assert driven.own["db"].names == ("postgres",)
+        assert names(driven.own["db"]) == ["postgres"]
 
 
 def test_a_name_that_nothing_has_waits_and_is_found_later(kernel: FakeKernel) -> None:
@@ -311,10 +311,11 @@ def test_more_processes_are_watched_as_they_come(kernel: FakeKernel) -> None:
     kernel.add_process(42, "postgres")
     with Driven(kernel.paths, POSTGRES) as driven:
         driven.look()
+        pid = driven.own["db"].pid
         kernel.add_process(43, "postgres")
         driven.look()
-        assert sorted(pids_watched(kernel)) == [42, 43]
-        assert driven.own["db"].restarts == 1
+        assert pids_watched(kernel) == [42, 43]
+        assert (driven.own["db"].pid, driven.own["db"].restarts) == (pid, 0)
 
 
 @on_both
@@ -322,10 +323,11 @@ def test_one_process_that_ends_leaves_the_others_watched(kernel: FakeKernel) -> 
     for pid in (42, 43):
         kernel.add_process(pid, "postgres")
     with Driven(kernel.paths, POSTGRES) as driven:
-        driven.look()
+        pid = driven.look().watched[0].pid
         kernel.remove_process(42)
         driven.look()
-        assert pids_watched(kernel) == [43]
+        assert [target.name for target in driven.own["db"].targets or ()] == [None, "postgres"]
+        assert (driven.own["db"].pid, driven.own["db"].restarts) == (pid, 0)
 
 
 def test_another_process_with_the_same_pid_is_another_process(kernel: FakeKernel) -> None:
@@ -474,7 +476,7 @@ def test_processes_whose_sizes_swap_ranks_are_watched_without_a_break(kernel: Fa
         assert (driven.own["db"].pid, driven.own["db"].restarts) == (pid, 0)
         kernel.remove_process(41)
         driven.look()
-        assert pids_watched(kernel) == [42, 43]
+        assert pids_watched(kernel) == [43, 42]
 
 
 def test_processes_whose_sizes_swapped_ranks_while_nobody_looked_are_adopted(kernel: FakeKernel) -> None:
@@ -563,7 +565,7 @@ def test_a_command_is_started_once_watched_and_reaped_when_it_ends(kernel: FakeK
         (pid,) = pids_watched(kernel)
         kernel.add_process(pid, "sleep")
         driven.look()
-        assert driven.own["bench"].names == ("sleep",)
+        assert names(driven.own["bench"]) == ["sleep"]
         os.kill(pid, signal.SIGTERM)
         kernel.remove_process(pid)
         wait_for(lambda: driven.look() and driven.supervisor.commands_ended)

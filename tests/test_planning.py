@@ -1,45 +1,28 @@
-"""From a configured monitor to the kdamond that it needs, and which processes it is about."""
+"""From a configured monitor to the kdamond that it needs."""
 
 from pathlib import Path
 from typing import Any
 
 import pytest
-from driving import run_somebodys
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
-from damon_exporter.config import Monitor, Processes
+from damon_exporter.config import Monitor
 from damon_exporter.kernel.errors import Unsupported
 from damon_exporter.kernel.paths import KernelPaths
 from damon_exporter.kernel.plan import IntervalGoal, IntervalPlan, TargetPlan
-from damon_exporter.planning import (
-    Abilities,
-    Planned,
-    WatchedProcess,
-    describe_selectors,
-    matching_processes,
-    plan_monitor,
-)
+from damon_exporter.planning import Abilities, Planned, plan_monitor
+from damon_exporter.roster import ListedTarget, WatchedProcess
+from damon_exporter.seating import seated
 from damon_exporter.testing.fake_kernel import FakeKernel
 
-MIB = 1 << 20
 NEW = Abilities(intervals_goal=True, autotune=True, refresh=True, region_schemes=False)
 UNHEARD = Abilities(intervals_goal=True, autotune=False, refresh=True, region_schemes=False)
 OLD = Abilities(intervals_goal=False, autotune=False, refresh=False, region_schemes=False)
 SAMPLED = Abilities(intervals_goal=False, autotune=False, refresh=False, region_schemes=True)
 
 
-def planned(paths: KernelPaths, abilities: Abilities = NEW, *targets: WatchedProcess, **keys: Any) -> Planned:
+def planned(paths: KernelPaths, abilities: Abilities = NEW, *targets: ListedTarget, **keys: Any) -> Planned:
     monitor = Monitor.model_validate({"name": "node", "operations": "paddr", **keys})
     return plan_monitor(monitor, targets, abilities, paths)
-
-
-def matching(kernel: FakeKernel, *match: dict[str, object], **keys: Any) -> tuple[WatchedProcess, ...]:
-    return matching_processes(Processes.model_validate({"match": list(match), **keys}), kernel.procfs)
-
-
-def pids(found: tuple[WatchedProcess, ...]) -> list[int]:
-    return [process.pid for process in found]
 
 
 # Plans
@@ -50,7 +33,7 @@ def test_physical_memory_is_all_system_ram(kernel: FakeKernel) -> None:
     (target,) = found.plan.targets
     assert target.pid is None
     assert target.ranges == ((0x1000, 0x9F000), (0x100000, 0xC0000000), (0x1_0000_0000, 0x1_4000_0000))
-    assert found.names == ("physical",)
+    assert [target.name for target in found.targets] == ["physical"]
 
 
 def test_ranges_that_are_given_need_no_memory_map(tmp_path: Path) -> None:
@@ -85,9 +68,11 @@ def test_files_are_refreshed_where_the_kernel_can(kernel: FakeKernel) -> None:
 
 def test_processes_are_targets_by_pid_under_the_names_of_their_groups(kernel: FakeKernel) -> None:
     processes = {"operations": "vaddr", "processes": {"match": [{"comm": "a"}]}}
-    found = planned(kernel.paths, SAMPLED, WatchedProcess(42, 1, "a"), WatchedProcess(43, 1, "b"), **processes)
+    found = planned(
+        kernel.paths, SAMPLED, *seated((WatchedProcess(42, 1, "a"), WatchedProcess(43, 1, "b"))), **processes
+    )
     assert found.plan.targets == (TargetPlan(42), TargetPlan(43))
-    assert found.names == ("a", "b")
+    assert [target.name for target in found.targets] == ["a", "b"]
     assert found.plan.schemes == 3
 
 
@@ -96,130 +81,14 @@ def test_bounds_of_regions_are_passed_on(kernel: FakeKernel) -> None:
     assert (plan.min_regions, plan.max_regions) == (20, 300)
 
 
-# Processes
+@pytest.mark.parametrize(("targets", "most"), [(1, 300), (6, 500), (10, 500), (11, 1000), (64, 3500)])
+def test_many_targets_raise_the_bound_that_they_share(kernel: FakeKernel, targets: int, most: int) -> None:
+    listed = seated([WatchedProcess(pid, 1, "a") for pid in range(1, targets + 1)])
+    processes = {"operations": "vaddr", "processes": {"match": [{"comm": "a"}]}, "regions": {"max": 300}}
+    assert planned(kernel.paths, OLD, *listed, **processes).plan.max_regions == most
 
 
-def test_a_name_must_be_exactly_that(kernel: FakeKernel) -> None:
-    for pid, comm in ((42, "postgres"), (43, "postgresql"), (44, "Postgres")):
-        kernel.add_process(pid, comm)
-    assert pids(matching(kernel, {"comm": "postgres"})) == [42]
-
-
-def test_processes_that_fit_any_entry_are_watched_once(kernel: FakeKernel) -> None:
-    kernel.add_process(42, "postgres")
-    kernel.add_process(43, "redis")
-    assert sorted(pids(matching(kernel, {"comm": "postgres"}, {"pid": 43}, {"pid": 42}))) == [42, 43]
-
-
-def test_all_keys_of_an_entry_must_fit(kernel: FakeKernel) -> None:
-    kernel.add_process(42, "postgres")
-    assert not matching(kernel, {"pid": 42, "comm": "redis"})
-    assert matching(kernel, {"pid": 42, "comm": "postgres"})
-
-
-def test_no_more_than_the_limit_are_watched_and_those_with_the_largest_resident_sets(kernel: FakeKernel) -> None:
-    for pid, rss in ((41, 30), (42, 10), (43, 20), (44, 20)):
-        kernel.add_process(pid, "postgres", rss=rss * MIB)
-    assert pids(matching(kernel, {"comm": "postgres"}, limit=3)) == [41, 43, 44]
-    assert pids(matching(kernel, {"comm": "postgres"}, limit=2)) == [41, 43]
-
-
-def test_processes_come_in_the_order_of_their_pids_whatever_their_sizes(kernel: FakeKernel) -> None:
-    for pid, rss in ((44, 10), (43, 20), (41, 15)):
-        kernel.add_process(pid, "postgres", rss=rss * MIB)
-    assert pids(matching(kernel, {"comm": "postgres"})) == [41, 43, 44]
-
-
-WATCHED_42 = WatchedProcess(42, start_ticks=42, name="postgres")  # the fake kernel's processes start at their pid
-
-
-def test_what_is_watched_stays_however_small_it_has_become_and_the_largest_join_it(kernel: FakeKernel) -> None:
-    for pid, rss in ((41, 30), (42, 1), (43, 40)):
-        kernel.add_process(pid, "postgres", rss=rss * MIB)
-    chosen = Processes.model_validate({"match": [{"comm": "postgres"}], "limit": 2, "min_rss": "16MiB"})
-    assert pids(matching_processes(chosen, kernel.procfs, [WATCHED_42])) == [42, 43]
-    assert pids(matching_processes(chosen, kernel.procfs)) == [41, 43]
-
-
-def test_what_was_watched_and_has_another_name_by_now_makes_way(kernel: FakeKernel) -> None:
-    kernel.add_process(41, "postgres")
-    kernel.add_process(42, "sh")
-    chosen = Processes.model_validate({"match": [{"comm": "postgres"}]})
-    assert pids(matching_processes(chosen, kernel.procfs, [WATCHED_42])) == [41]
-
-
-def test_a_process_with_the_pid_of_a_watched_one_that_has_ended_has_no_place_of_its_own(kernel: FakeKernel) -> None:
-    kernel.add_process(41, "postgres", rss=30 * MIB)
-    kernel.add_process(42, "postgres", rss=20 * MIB)
-    chosen = Processes.model_validate({"match": [{"comm": "postgres"}], "limit": 1})
-    earlier = WatchedProcess(42, start_ticks=7, name="postgres")
-    assert pids(matching_processes(chosen, kernel.procfs, [earlier])) == [41]
-
-
-def test_small_ones_are_left_out(kernel: FakeKernel) -> None:
-    for pid, rss in ((41, 16), (42, 15)):
-        kernel.add_process(pid, "postgres", rss=rss * MIB)
-    assert pids(matching(kernel, {"comm": "postgres"}, min_rss="16MiB")) == [41]
-
-
-def test_zombies_and_kernel_threads_are_left_out(kernel: FakeKernel) -> None:
-    kernel.add_process(42, "postgres")
-    kernel.end_process(42)
-    assert not matching(kernel, {"comm": "postgres"})
-    assert not matching(kernel, {"pid": run_somebodys(kernel)})
-
-
-@pytest.mark.parametrize(
-    ("template", "name"),
-    [
-        ("{comm}", "postgres"),
-        ("{pid}", "42"),
-        ("{comm}-{pid}", "postgres-42"),
-        ("db {comm}", "db postgres"),
-        ("db", "db"),
-    ],
-)
-def test_groups_are_named_by_the_template(kernel: FakeKernel, template: str, name: str) -> None:
-    kernel.add_process(42, "postgres")
-    assert matching(kernel, {"comm": "postgres"}, group_by=template)[0].name == name
-
-
-@pytest.mark.parametrize(
-    ("comm", "name"),
-    [
-        ("a b", "a b"),
-        ("naïve", "naïve"),
-        ("{pid}", "{pid}"),
-        ("{0.__class__}", "{0.__class__}"),
-        ("evil) S 1 1", "evil) S 1 1"),
-        ("two\nlines", r"two\x0alines"),
-        ("\x1b[31mred", r"\x1b[31mred"),
-        ("tab\there", r"tab\x09here"),
-    ],
-)
-def test_names_that_processes_give_themselves_are_shown_printable_and_as_they_are(
-    kernel: FakeKernel, comm: str, name: str
-) -> None:
-    kernel.add_process(42, comm)
-    assert matching(kernel, {"pid": 42}, group_by="{comm}")[0].name == name
-
-
-@given(st.binary(min_size=1, max_size=15).filter(lambda comm: b"\0" not in comm))
-@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_any_name_makes_a_printable_label(tmp_path: Path, comm: bytes) -> None:
-    (tmp_path / "42").mkdir(exist_ok=True)
-    (tmp_path / "42/stat").write_bytes(b"42 (" + comm + b") S 1" + b" 0" * 48 + b"\n")
-    (found,) = matching_processes(Processes.model_validate({"match": [{"pid": 42}]}), tmp_path)
-    assert found.name.isprintable()
-    found.name.encode()
-
-
-def test_without_procfs_it_is_said_so(tmp_path: Path) -> None:
-    with pytest.raises(Unsupported):
-        matching_processes(Processes.model_validate({"match": [{"comm": "a"}]}), tmp_path / "proc")
-
-
-def test_what_is_looked_for_is_said_in_words() -> None:
-    match = [{"comm": "postgres"}, {"pid": 42}, {"pid": 43, "comm": "redis"}]
-    chosen = Processes.model_validate({"match": match})
-    assert describe_selectors(chosen) == "comm 'postgres' or pid 42 or pid 43 with comm 'redis'"
+def test_the_bound_is_not_lowered_while_the_kdamond_runs(kernel: FakeKernel) -> None:
+    monitor = Monitor.model_validate({"name": "a", "operations": "vaddr", "processes": {"match": [{"comm": "a"}]}})
+    found = plan_monitor(monitor, seated([WatchedProcess(42, 1, "a")]), OLD, kernel.paths, least_max_regions=3500)
+    assert found.plan.max_regions == 3500

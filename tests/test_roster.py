@@ -1,61 +1,26 @@
-"""Whose regions are whose, and which kdamond a pid is."""
+"""Which kdamond a pid is, and who of its targets lives."""
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
-from damon_exporter.roster import Roster, Watched
+from damon_exporter.roster import ListedTarget, Roster, Watched, WatchedProcess, listed
 
 DATABASES = Watched(
     name="databases",
     operations="vaddr",
     owner="exporter",
     pid=7,
-    names=("postgres", "redis", "postgres"),
+    targets=listed("postgres", "redis", "postgres"),
     intervals=None,
     max_nr_accesses=None,
     tuned=False,
     refreshed=False,
     reporting=True,
 )
-NODE = replace(DATABASES, name="node", operations="paddr", pid=8, names=None)
+NODE = replace(DATABASES, name="node", operations="paddr", pid=8, targets=None)
 NAMELESS = replace(NODE, name="damon_stat", owner="module", pid=0)
 """DAMON_STAT before 7.2, which tells no pid."""
-
-
-def grouped(kdamond: Watched, *targets: int) -> tuple[tuple[str, ...], list[int]]:
-    names, group = kdamond.grouping(np.array(targets, np.uint32))
-    return names, group.tolist()
-
-
-def test_physical_memory_is_one_target() -> None:
-    assert grouped(NODE, 0, 0, 0) == (("physical",), [0, 0, 0])
-
-
-def test_target_indexes_of_one_name_are_one_target() -> None:
-    assert grouped(DATABASES, 0, 1, 1, 2) == (("postgres", "redis"), [0, 1, 1, 0])
-
-
-def test_a_target_without_regions_keeps_its_place() -> None:
-    assert grouped(DATABASES, 1) == (("postgres", "redis"), [1])
-    assert grouped(DATABASES) == (("postgres", "redis"), [])
-
-
-def test_regions_of_an_index_that_nobody_told_us_of_are_named_by_it() -> None:
-    assert grouped(DATABASES, 0, 3, 5) == (("postgres", "redis", "target3", "target5"), [0, 2, 3])
-
-
-def test_where_the_owner_tells_no_names_indexes_are_the_names() -> None:
-    assert grouped(replace(DATABASES, names=None), 0, 2, 2) == (("target0", "target2"), [0, 1, 1])
-
-
-def test_a_name_that_looks_like_an_index_shares_its_target() -> None:
-    assert grouped(replace(DATABASES, names=("target1",)), 0, 1) == (("target1",), [0, 0])
-
-
-def test_the_largest_index_costs_no_more_than_the_smallest() -> None:
-    assert grouped(replace(DATABASES, names=None), 2**32 - 1) == (("target4294967295",), [0])
 
 
 def test_a_pid_that_somebody_told_is_known() -> None:
@@ -80,3 +45,24 @@ def test_of_two_modules_that_tell_no_pid_neither_gets_it() -> None:
 
 def test_an_unknown_pid_belongs_to_nobody_where_everybody_tells_theirs() -> None:
     assert Roster(looked_at=6.0, watched=(DATABASES, NODE)).identify(99, heard_at=5.0) is None
+
+
+# Processes
+
+
+TWO = replace(
+    DATABASES,
+    targets=tuple(ListedTarget("postgres", WatchedProcess(pid, 10 * pid, "postgres")) for pid in (42, 43)),
+)
+
+
+def test_of_a_process_that_has_ended_nothing_is_told_and_the_others_keep_their_indexes() -> None:
+    rest = TWO.without({(42, 420)})
+    assert rest.targets is not None
+    assert [target.name for target in rest.targets] == [None, "postgres"]
+    assert rest.processes == ((43, 430),)
+
+
+def test_a_process_with_the_pid_of_one_that_has_ended_lives() -> None:
+    assert TWO.without({(42, 7)}) is TWO
+    assert NODE.without({(42, 420)}) is NODE

@@ -2,7 +2,7 @@
 
 import pytest
 from made_regions import MIB, regions
-from made_series import IDLE, MIXED, Watching, band_byte_seconds, band_bytes, idle_bytes
+from made_series import IDLE, MIXED, Watching, band_byte_seconds, idle_bytes
 
 from damon_exporter.analysis.snapshot import Intervals
 
@@ -24,20 +24,76 @@ def test_processes_of_one_group_are_one_target() -> None:
     assert idle_bytes(targets["redis"]) == (0, 2 * MIB, 0, 0)
 
 
-def test_a_target_without_regions_is_there_with_nothing() -> None:
+def test_a_target_without_regions_is_neither_published_nor_counted_and_keeps_its_counters() -> None:
+    """Its processes are new, and DAMON has not laid out their memory yet: 0 bytes would be a lie."""
     watching = Watching()
-    watching.see(MIXED, 0, names=("postgres", "starting"))
-    starting = watching.targets()["starting"]
-    assert (starting.monitored_bytes, starting.regions, starting.snapshots) == (0, 0, 1)
-    assert set(band_bytes(starting).values()) == {0}
+    both = {"names": ("postgres", "redis"), "group": (0, 0, 1)}
+    watching.see(MIXED, 0, **both)
+    watching.see(MIXED, 100, names=("postgres", "redis"), group=(0, 0, 0))
+    assert list(watching.targets()) == ["postgres"]
+    watching.see(MIXED, 200, **both)
+    redis = watching.targets()["redis"]
+    assert (redis.snapshots, redis.observed_seconds) == (2, pytest.approx(0.1))
 
 
-def test_a_snapshot_without_any_region_is_a_snapshot() -> None:
+def test_a_snapshot_without_any_region_shows_nothing() -> None:
     watching = Watching()
-    for at_ms in (0, 100):
-        watching.see(regions(), at_ms)
-    assert (watching.physical.monitored_bytes, watching.physical.snapshots) == (0, 2)
-    assert watching.physical.observed_seconds == pytest.approx(0.1)
+    watching.see(MIXED, 0)
+    watching.see(regions(), 100)
+    assert watching.targets() == {}
+    watching.see(MIXED, 200)
+    assert watching.physical.snapshots == 2
+
+
+# Targets that end between two snapshots
+
+
+TWO = regions((0, MIB, 20, 0, 0), (0, 2 * MIB, 0, 9, 1), (4 * MIB, 8 * MIB, 0, 9, 1))
+
+
+def test_a_target_that_is_dropped_leaves_at_once_and_the_others_stay_as_they_were() -> None:
+    watching = Watching()
+    watching.see(TWO, 0, names=("postgres", "redis"), group=(0, 1, 1))
+    before = watching.targets()["redis"]
+    watching.series.drop({0}, ("redis",))
+    assert watching.targets() == {"redis": before}
+
+
+def test_of_a_group_only_the_process_that_has_ended_is_dropped() -> None:
+    watching = Watching()
+    watching.see(TWO, 0, names=("all",), group=(0, 0, 0))
+    watching.series.drop({1}, ("all",))
+    target = watching.targets()["all"]
+    assert (target.monitored_bytes, target.working_set_bytes, target.snapshots) == (MIB, MIB, 1)
+    assert idle_bytes(target) == (MIB, 0, 0, 0)
+
+
+def test_idle_ages_of_parts_of_regions_stay_with_their_regions_when_others_are_dropped() -> None:
+    watching = Watching()
+    made = regions((0, MIB, 1, 0, 0), (0, MIB, 1, 0, 1), (MIB, 2 * MIB, 0, 9, 1))
+    watching.see(made, 0, names=("a", "b"), group=(0, 1, 1))
+    watching.see(regions((0, MIB, 0, 9, 0), (0, 2 * MIB, 0, 9, 1)), 100, names=("a", "b"), group=(0, 1))
+    before = watching.targets()["b"]
+    watching.series.drop({0}, ("b",))
+    assert watching.targets()["b"] == before
+    assert idle_bytes(before) == (MIB, MIB, 0, 0)
+
+
+def test_who_comes_to_an_index_inherits_nothing_of_what_its_former_process_accessed() -> None:
+    watching = Watching()
+    watching.see(regions((0, 8 * MIB, 1, 0, 1)), 0, names=("old",))
+    watching.series.drop({1}, ())
+    watching.see(regions((0, 8 * MIB, 0, 6000, 1)), 100, names=("new",))
+    assert idle_bytes(watching.targets()["new"]) == (0, 0, 0, 8 * MIB)
+
+
+def test_a_target_that_lost_all_its_processes_and_got_others_goes_on_counting() -> None:
+    watching = Watching()
+    watching.see(TWO, 0, names=("all",), group=(0, 0, 0))
+    watching.series.drop({0, 1}, ("all",))
+    assert watching.targets() == {}
+    watching.see(TWO, 100, names=("all",), group=(0, 0, 0))
+    assert watching.targets()["all"].snapshots == 2
 
 
 def test_a_target_that_has_gone_is_forgotten() -> None:
@@ -49,8 +105,9 @@ def test_a_target_that_has_gone_is_forgotten() -> None:
 
 def test_a_target_that_comes_back_starts_at_zero_and_the_others_go_on() -> None:
     watching = Watching()
-    for at_ms, names in ((0, ("a", "b")), (100, ("a", "b")), (200, ("a",)), (300, ("a", "b"))):
-        watching.see(MIXED, at_ms, names=names)
+    both, only_a = (("a", "b"), (0, 0, 1)), (("a",), (0, 0, 0))
+    for at_ms, (names, group) in ((0, both), (100, both), (200, only_a), (300, both)):
+        watching.see(MIXED, at_ms, names=names, group=group)
     targets = watching.targets()
     assert {name: target.snapshots for name, target in targets.items()} == {"a": 4, "b": 1}
     assert targets["a"].observed_seconds == pytest.approx(0.3)
@@ -59,9 +116,10 @@ def test_a_target_that_comes_back_starts_at_zero_and_the_others_go_on() -> None:
 
 def test_targets_keep_their_counters_when_their_order_changes() -> None:
     watching = Watching()
-    watching.see(MIXED, 0, names=("a", "b"), group=(0, 0, 0))
-    watching.see(MIXED, 100, names=("b", "a"), group=(1, 1, 1))
-    assert {name: t.estimated_access_bytes for name, t in watching.targets().items()} == {"a": 220 * MIB, "b": 0}
+    watching.see(MIXED, 0, names=("a", "b"), group=(0, 0, 1))
+    watching.see(MIXED, 100, names=("b", "a"), group=(1, 1, 0))
+    accessed = {name: target.estimated_access_bytes for name, target in watching.targets().items()}
+    assert accessed == {"a": 2 * 10 * MIB, "b": 2 * 100 * MIB}
 
 
 # Restarts

@@ -9,7 +9,7 @@ from made_regions import INTERVALS, MIB, regions
 from damon_exporter.analysis.snapshot import Intervals, Snapshot
 from damon_exporter.config import Export
 from damon_exporter.kernel.procfs import PF_KTHREAD, TICKS_PER_SECOND
-from damon_exporter.roster import Watched
+from damon_exporter.roster import Watched, listed
 from damon_exporter.watch import LONGEST_AGGREGATION, Watch
 
 SLOW = Intervals(100_000, 2_000_000)
@@ -18,14 +18,14 @@ NODE = Watched(
     operations="paddr",
     owner="exporter",
     pid=7,
-    names=None,
+    targets=None,
     intervals=INTERVALS,
     max_nr_accesses=20,
     tuned=False,
     refreshed=False,
     reporting=True,
 )
-REGIONS = regions((0, MIB, 3, 5))
+REGIONS = regions((MIB, 2 * MIB, 3, 5))
 
 
 def watch(kdamond: Watched = NODE, publish: str = "1s", now: float = 100.0, source: str = "tracepoint") -> Watch:
@@ -149,7 +149,8 @@ def test_a_snapshot_that_knows_its_intervals_is_taken_as_it_is() -> None:
 )
 def test_processes_have_a_heatmap_only_if_asked_for(operations: str, processes: bool, has_heatmap: bool) -> None:
     export = Export.model_validate({"heatmap": {"processes": processes}})
-    asked = Watch(export, replace(NODE, operations=operations), "tracepoint", 100.0)
+    watched = replace(NODE, operations=operations, targets=listed("postgres"))
+    asked = Watch(export, watched, "tracepoint", 100.0)
     asked.take(101_000_000_000, REGIONS)
     (target,) = asked.state(101.0, 0.0).targets
     assert (target.heatmap is not None) == has_heatmap

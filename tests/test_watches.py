@@ -21,7 +21,7 @@ NODE = Watched(
     operations="paddr",
     owner="exporter",
     pid=7,
-    names=None,
+    targets=None,
     intervals=INTERVALS,
     max_nr_accesses=20,
     tuned=False,
@@ -44,7 +44,7 @@ class Sampler:
 
     def __init__(self) -> None:
         self.delivered: list[tuple[str, float]] = []
-        self.watches = Watches(Export(), "tracepoint", self._tap)
+        self.watches = Watches(Export(), "tracepoint", Path("/nonexistent"), self._tap)
 
     def _tap(self, kdamond: Watched, snapshot: Snapshot) -> None:
         self.delivered.append((kdamond.name, snapshot.end_ns / S))
@@ -56,7 +56,7 @@ class Sampler:
         return self.watches.hear(reports, now)
 
     def states(self, now: float = 100.0) -> dict[str, MonitorState]:
-        return {state.name: state for state in self.watches.states(Path("/nonexistent"), now, 0.0)}
+        return {state.name: state for state in self.watches.states(now, 0.0)}
 
 
 def snapshots_of(state: MonitorState) -> int:

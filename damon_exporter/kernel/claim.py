@@ -1,18 +1,21 @@
 """The tree while it is ours: every command is preceded by a look whether it still is."""
 
 import logging
-from collections.abc import Callable, Set
+from collections.abc import Callable, Collection, Iterable, Set
 
 from damon_exporter.kernel.commands import CommandWriter
 from damon_exporter.kernel.damon_sysfs import DamonTree, Slot
 from damon_exporter.kernel.errors import Gone, KernelError, NotOurs
-from damon_exporter.kernel.files import patiently_write
+from damon_exporter.kernel.files import Check, patiently_write
 from damon_exporter.kernel.modules import modules
 from damon_exporter.kernel.ownership import Token, contents, is_default, slot_token
 from damon_exporter.kernel.paths import KernelPaths
-from damon_exporter.kernel.plan import NR_SCHEMES, SPARE_TOKEN_FILE, TOKEN_FILE, KdamondPlan, skeleton
+from damon_exporter.kernel.plan import NR_SCHEMES, SPARE_TOKEN_FILE, TOKEN_FILE, KdamondPlan, Leaf, skeleton
 
 log = logging.getLogger(__name__)
+
+LONGEST_WAIT = 2
+"""How many aggregation intervals a commit may take at most: before 6.14 it waits for the end of one."""
 
 
 def require_ours(slot: Slot, pid: int) -> None:
@@ -101,11 +104,39 @@ class Claim:
     def configure(self, slot: Slot, plan: KdamondPlan) -> None:
         """Write a plan into a slot that is off, in which our token is to be found at every moment."""
         require_ours(slot, pid=0)
-        token = str(self._token(plan.fingerprint))
+        self._stage(slot, plan, plan.leaves(), self._token(plan.fingerprint))
+
+    def commit(self, slot: Slot, pid: int, plan: KdamondPlan, fresh: Collection[int], check: Check) -> None:
+        """Have the kdamond that runs take over a plan; ``fresh`` are the targets that it does not know yet, by index.
+
+        ``check`` is called right before, and raises `KernelError` if a process of the plan has just ended: before 6.14
+        a list with one that cannot be found ends the kdamond, and the command succeeds. So its state and pid are
+        looked at afterwards, too. Until then no fingerprint stands in the token: what a killed exporter leaves
+        between is not adopted. Raises `Gone` if the kdamond has ended.
+        """
+        require_ours(slot, pid)
+        self._stage(slot, plan, plan.beginning(fresh).untuned(), self._token(0))
+        if plan.tuned:  # what the files do not show, a commit would take back
+            self._writer.write(slot.state_file, "update_tuned_intervals", lambda: require_ours(slot, pid))
+
+        def still_ours() -> None:
+            require_ours(slot, pid)
+            check()
+
+        longer = LONGEST_WAIT * slot.intervals().aggregation_us / 1e6
+        self._writer.submit(slot.state_file, "commit", still_ours, longer).result()
+        if slot.pid() != pid:
+            raise Gone(f"the kdamond of {slot.folder} has ended: a process that it should watch ended just then")
+        if fresh:
+            slot.write(plan.starters())
+        slot.write([(TOKEN_FILE, str(self._token(plan.fingerprint)))])
+
+    def _stage(self, slot: Slot, plan: KdamondPlan, leaves: Iterable[Leaf], token: int) -> None:
+        """Write files, with the token to be found at every moment: more or fewer schemes make their folders anew."""
         if slot.number(NR_SCHEMES) != plan.schemes:
-            slot.write([(SPARE_TOKEN_FILE, token), (NR_SCHEMES, str(plan.schemes))])
-        slot.write([(TOKEN_FILE, token)])
-        slot.write(plan.leaves())
+            slot.write([(SPARE_TOKEN_FILE, str(token)), (NR_SCHEMES, str(plan.schemes))])
+        slot.write([(TOKEN_FILE, str(token))])
+        slot.write(leaves)
 
     def start(self, slot: Slot) -> int:
         """Turn a kdamond on and return its pid."""

@@ -14,7 +14,7 @@ from damon_exporter.kernel.files import (
     read_value,
     unchecked,
 )
-from damon_exporter.kernel.plan import INTERVALS, Leaf
+from damon_exporter.kernel.plan import INTERVALS, TARGETS, Leaf
 
 INTERVAL_READINGS = 5
 """How often intervals are read again at most until they stay the same: they are refreshed once a sample at most."""
@@ -100,6 +100,11 @@ class Slot:
             if not _same(found, value):
                 return f"{leaf} is {found!r}, not {value!r}"
         return None
+
+    def pid_targets(self) -> tuple[int, ...]:
+        """Return the pids of the targets by index, as the files show them."""
+        count = self.number(f"{TARGETS}/nr_targets")
+        return tuple(self.number(f"{TARGETS}/{index}/pid_target") for index in range(count))
 
     def intervals(self) -> Intervals:
         """Return the intervals that the files show, which auto-tuning does not keep up to date.

@@ -32,12 +32,12 @@ def names_in(folder: Path) -> list[str]:
         raise explain(error, "list", folder) from error
 
 
-def read_value(path: Path) -> str:
-    """Return a file's text without surrounding white space; raises `KernelError`."""
+def read_value(path: Path, most: int = LARGEST_FILE) -> str:
+    """Return a file's text, at most so many bytes of it, without surrounding white space; raises `KernelError`."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            return os.read(fd, LARGEST_FILE).decode(errors="surrogateescape").strip()
+            return os.read(fd, most).decode(errors="surrogateescape").strip()
         finally:
             os.close(fd)
     except OSError as error:

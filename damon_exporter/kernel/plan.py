@@ -1,17 +1,21 @@
 """What a kdamond of ours shall be: a value, and the files that it stands for."""
 
 import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
 
-from damon_exporter.kernel.memory import Ranges
+from damon_exporter.kernel.memory import PAGE_SIZE, Ranges
 
 ANY_SIZE = 2**64 - 1
 ANY_COUNT = 2**32 - 1
 """The kernel keeps nr_accesses and age in 32 bits: 2^32 would silently become 0."""
 
+STARTER = (0, PAGE_SIZE)
+"""The page that no process has memory in, as pointers to nothing shall fail."""
+
 ATTRIBUTES = "contexts/0/monitoring_attrs"
 INTERVALS = f"{ATTRIBUTES}/intervals"
+TARGETS = "contexts/0/targets"
 NR_SCHEMES = "contexts/0/schemes/nr_schemes"
 TOKEN_FILE = "contexts/0/schemes/0/quotas/reset_interval_ms"  # noqa: S105 - a mark, not a secret
 SPARE_TOKEN_FILE = f"{INTERVALS}/update_us"
@@ -66,6 +70,18 @@ class KdamondPlan:
     refresh_ms: int | None
     region_schemes: bool
 
+    def beginning(self, fresh: Collection[int]) -> "KdamondPlan":
+        """Return the plan to commit so that what the targets with these indexes were is forgotten.
+
+        Each gets one page that no process has as its only region, so that all regions of whoever was there before go,
+        with their ages. The kernel's next update of a target's regions puts the process's own in its place.
+        """
+        targets = [
+            replace(target, ranges=(STARTER,)) if index in fresh else target
+            for index, target in enumerate(self.targets)
+        ]
+        return replace(self, targets=tuple(targets))
+
     @property
     def fingerprint(self) -> int:
         """32 bits that change with anything in the plan."""
@@ -96,16 +112,25 @@ class KdamondPlan:
             yield "refresh_ms", str(self.refresh_ms)
         yield "contexts/0/operations", self.operations
         yield from self._attributes()
-        yield "contexts/0/targets/nr_targets", str(len(self.targets))
+        yield f"{TARGETS}/nr_targets", str(len(self.targets))
         for index, target in enumerate(self.targets):
-            yield from _target(f"contexts/0/targets/{index}", target)
+            yield from _target(f"{TARGETS}/{index}", target)
         yield from self._schemes()
 
     def lasting(self) -> Iterator[Leaf]:
-        """Yield the files that show what runs, and that nobody but another tool changes: tuning moves intervals."""
-        tuned = (f"{INTERVALS}/sample_us", f"{INTERVALS}/aggr_us") if self.tuned else ()
+        """Yield the files that show what runs, and that nobody but another tool changes."""
         yield NR_SCHEMES, str(self.schemes)
-        yield from (leaf for leaf in self.leaves() if leaf[0] not in tuned)
+        yield from self.untuned()
+
+    def untuned(self) -> Iterator[Leaf]:
+        """Yield the files but for the intervals that the kernel tunes."""
+        tuned = (f"{INTERVALS}/sample_us", f"{INTERVALS}/aggr_us") if self.tuned else ()
+        return (leaf for leaf in self.leaves() if leaf[0] not in tuned)
+
+    def starters(self) -> Iterator[Leaf]:
+        """Yield the files that take back what `beginning` gives, so that no later commit gives it again."""
+        for index in range(len(self.targets)):
+            yield f"{TARGETS}/{index}/regions/nr_regions", "0"
 
     def _attributes(self) -> Iterator[Leaf]:
         yield f"{INTERVALS}/sample_us", str(self.intervals.sample_us)

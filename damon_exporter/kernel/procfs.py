@@ -12,6 +12,10 @@ TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 KTHREADD_PID = 2
 
+LONGEST_COMMAND_LINE = 4096
+
+UNIFIED = "0::"
+
 
 @dataclass(frozen=True, slots=True)
 class Process:
@@ -53,6 +57,35 @@ def processes(procfs: Path) -> Iterator[Process]:
             yield found
 
 
+def command_line(procfs: Path, pid: int) -> str:
+    """Return the words that a process was started with, or shows instead, joined by one space; "" if it has ended.
+
+    At most the first `LONGEST_COMMAND_LINE` bytes. Bytes that are no UTF-8 become lone surrogates.
+    """
+    try:
+        text = read_value(procfs / str(pid) / "cmdline", LONGEST_COMMAND_LINE)
+    except KernelError:
+        return ""
+    return text.rstrip("\0").replace("\0", " ")
+
+
+def cgroup(procfs: Path, pid: int) -> str | None:
+    """Return the process's cgroup as /proc/PID/cgroup has it: that of v2, or of v1's memory controller.
+
+    Seen from a cgroup namespace of our own, cgroups of others begin with ``/..``. None if the process has ended.
+    """
+    try:
+        text = read_value(procfs / str(pid) / "cgroup")
+    except KernelError:
+        return None
+    if text.startswith(UNIFIED):  # v2 alone: a single line, whatever stands in it
+        return text.removeprefix(UNIFIED)
+    parts = [line.split(":", 2) for line in text.split("\n")]  # the path may hold colons
+    found = {controllers: path for _, controllers, path in (part for part in parts if len(part) == 3)}
+    memory = (path for controllers, path in found.items() if "memory" in controllers.split(","))
+    return next(memory, found.get(""))
+
+
 def is_mounted(procfs: Path) -> bool:
     """Are there any processes to be seen?"""
     try:
@@ -68,10 +101,10 @@ def is_initial_pid_namespace(procfs: Path) -> bool:
     knows us by another pid than we do, and the kernel would take the pids that we write for those of our namespace.
     """
     kthreadd = process(procfs, KTHREADD_PID)
-    return kthreadd is not None and kthreadd.comm == "kthreadd" and _self(procfs) in (os.getpid(), None)
+    return kthreadd is not None and kthreadd.comm == "kthreadd" and own_pid(procfs) in (os.getpid(), None)
 
 
-def _self(procfs: Path) -> int | None:
+def own_pid(procfs: Path) -> int | None:
     """Return our pid as this procfs knows it, None if it is but a folder of files."""
     try:
         return int((procfs / "self").readlink().name)

@@ -1,0 +1,131 @@
+"""Follows the living: keeps a running kdamond's list of targets up to the processes that match, without a restart."""
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+from damon_exporter.config import Monitor
+from damon_exporter.kernel import procfs
+from damon_exporter.kernel.claim import Claim
+from damon_exporter.kernel.damon_sysfs import Slot
+from damon_exporter.kernel.errors import Gone, KernelError, NotOurs, Stuck
+from damon_exporter.kernel.paths import KernelPaths
+from damon_exporter.planning import Abilities, Planned, plan_monitor
+from damon_exporter.roster import ListedTarget, WatchedProcess
+from damon_exporter.seating import Seating, relabelled, reseated
+from damon_exporter.targets import Targets
+
+log = logging.getLogger(__name__)
+
+MOST_FAILURES = 3
+"""After so many commits in a row that the kernel refuses, the kdamond is started anew."""
+
+
+class Following:
+    """What is known of the targets of one monitor's kdamond, from its start or adoption (`begin`) on.
+
+    ``planned`` is what the kdamond runs with. While files are ``staged`` that it has not taken over yet, they are not
+    what is planned. ``failures`` counts commits that the kernel did not take.
+    """
+
+    def __init__(self, monitor: Monitor, targets: Targets, paths: KernelPaths) -> None:
+        self._monitor = monitor
+        self._targets = targets
+        self._paths = paths
+        self.planned: Planned | None = None
+        self.staged = False
+        self.failures = 0
+        self._failed_in_a_row = 0
+        self._not_before = 0.0
+
+    def begin(self, planned: Planned) -> None:
+        """A kdamond is to run with this plan."""
+        self.planned = planned
+        self.staged = False
+        self._failed_in_a_row, self._not_before = 0, 0.0
+
+    @property
+    def listed(self) -> tuple[ListedTarget, ...]:
+        """The targets, with what is resident of each process."""
+        resident = self._targets.resident_bytes
+        return tuple(
+            replace(target, resident_bytes=resident.get(target.process.identity, 0)) if target.process else target
+            for target in (self.planned.targets if self.planned else ())
+        )
+
+    def catch_up(self, claim: Claim, slot: Slot, pid: int, abilities: Abilities, now: float) -> bool:
+        """Take in who has come and who has left; False if that takes a restart.
+
+        Raises `Gone` if the kdamond has ended over it, `NotOurs` and `Stuck`.
+        """
+        if self.planned is None:
+            return False
+        wanted, before = self._targets.find(now), self.planned.targets
+        after = relabelled(before, wanted, time.monotonic_ns() + round(self._update_seconds * 1e9))
+        self.planned = replace(self.planned, targets=after)
+        if any(old.name is not None and self._lingers(new) for old, new in zip(before, after, strict=True)):
+            return True  # before the place is given away, whoever reads reports must know that it was left
+        seated = {target.process.identity for target in after if target.name is not None and target.process}
+        if all(process.identity in seated for process in wanted) and not (
+            self.staged or any(map(self._lingers, after))
+        ):
+            return True
+        if self._monitor.operations != "vaddr":  # ranges that are given stay, and with them the ages
+            return False
+        return now < self._not_before or self._commit(claim, slot, pid, abilities, wanted, now)
+
+    @property
+    def _update_seconds(self) -> float:
+        """How long it takes at most until DAMON has looked at a process's mappings again.
+
+        Before some version after 6.12 every commit puts that off by a whole interval: more frequent ones would put it
+        off for ever.
+        """
+        intervals = self.planned.plan.intervals if self.planned else None
+        return (2 * intervals.update_us + intervals.aggregation_us) / 1e6 if intervals else 0.0
+
+    def _lingers(self, target: ListedTarget) -> bool:
+        """Is it still watched for nothing, as its process has left the group and lives?"""
+        process = target.process
+        if target.name is not None or process is None:
+            return False
+        found = procfs.process(self._paths.procfs, process.pid)
+        return found is not None and found.alive and found.start_ticks == process.start_ticks
+
+    def _commit(
+        self, claim: Claim, slot: Slot, pid: int, abilities: Abilities, wanted: Sequence[WatchedProcess], now: float
+    ) -> bool:
+        running = self.planned
+        if running is None:
+            return False
+        seating = reseated(running.targets, wanted)
+        planned = plan_monitor(
+            self._monitor, seating.targets, abilities, self._paths, least_max_regions=running.plan.max_regions
+        )
+        self.staged, self._not_before = True, now + self._update_seconds
+        try:
+            claim.commit(slot, pid, planned.plan, seating.fresh, lambda: self._require_living(seating))
+        except (NotOurs, Stuck):
+            raise
+        except KernelError as problem:
+            return self._failed(slot, pid, problem)
+        self.planned = replace(planned, targets=seating.known_since(time.monotonic_ns()))
+        self.staged, self._failed_in_a_row = False, 0
+        return True
+
+    def _require_living(self, seating: Seating) -> None:
+        """Raise `Gone` if a process has ended: the kernel would refuse the list, and an old one end the kdamond."""
+        ended = self._targets.ended()
+        for target in seating.targets:
+            if target.process and target.process.identity in ended:
+                raise Gone(f"process {target.process.pid} has just ended")
+
+    def _failed(self, slot: Slot, pid: int, problem: KernelError) -> bool:
+        self.failures += 1
+        if slot.pid() != pid:
+            raise Gone(str(problem)) from problem
+        self._failed_in_a_row += 1
+        self._not_before = 0.0
+        log.info("monitor %s: its targets stay as they are for now: %s", self._monitor.name, problem)
+        return self._failed_in_a_row < MOST_FAILURES

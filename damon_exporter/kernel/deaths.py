@@ -1,0 +1,86 @@
+"""Which processes have ended, noticed by their pidfds: no process needs to be looked at again and again."""
+
+import logging
+import os
+import resource
+import select
+from collections.abc import Iterable
+from pathlib import Path
+
+from damon_exporter.kernel import procfs
+
+log = logging.getLogger(__name__)
+
+Identity = tuple[int, int]
+"""A pid, and when (ticks since boot) the process with that pid started: pids are used again."""
+
+WHOEVER = 0
+"""A time of start that fits any process: of a child that we have not reaped, nobody else gets the pid."""
+
+
+class Deaths:
+    """Follows processes; ``path`` is where procfs is mounted. Used by one thread.
+
+    Where there are no pidfds, as the sandbox forbids them, or the procfs is but a folder of files, and of processes
+    beyond ``most_pidfds`` (half of the files that we may open), /proc/PID/stat is looked at whenever somebody asks.
+    """
+
+    def __init__(self, path: Path, most_pidfds: int | None = None) -> None:
+        self._path = path
+        files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        most = files // 2 if most_pidfds is None else most_pidfds
+        self._most_pidfds = most if procfs.own_pid(path) == os.getpid() else 0
+        self._epoll = select.epoll()
+        self._pidfds: dict[Identity, int] = {}
+        self._looked_at: set[Identity] = set()
+        self._ended: set[Identity] = set()
+
+    def follow(self, processes: Iterable[Identity]) -> None:
+        """Follow these processes from now on, and no others."""
+        wanted = set(processes)
+        for gone in self._pidfds.keys() - wanted:
+            os.close(self._pidfds.pop(gone))  # which takes it out of the epoll, too
+        self._ended &= wanted
+        self._looked_at &= wanted
+        for process in wanted - self._pidfds.keys() - self._looked_at - self._ended:
+            self._begin(process)
+
+    def ended(self) -> frozenset[Identity]:
+        """Return those of the processes followed that have ended, zombies too."""
+        if self._pidfds:
+            by_fd = {fd: process for process, fd in self._pidfds.items()}
+            self._ended |= {by_fd[fd] for fd, _ in self._epoll.poll(0, len(by_fd))}
+        self._ended |= {process for process in self._looked_at - self._ended if not self._lives(process)}
+        return frozenset(self._ended)
+
+    def close(self) -> None:
+        """Follow nobody any more."""
+        self.follow(())
+        self._epoll.close()
+
+    def _begin(self, process: Identity) -> None:
+        """Open the pidfd first and look second: then it is this process's and not that of a later one with its pid."""
+        fd = self._open(process[0])
+        if not self._lives(process):
+            self._ended.add(process)
+            if fd is not None:
+                os.close(fd)
+        elif fd is None:
+            self._looked_at.add(process)
+        else:
+            self._epoll.register(fd, select.EPOLLIN)
+            self._pidfds[process] = fd
+
+    def _open(self, pid: int) -> int | None:
+        if len(self._pidfds) >= self._most_pidfds:
+            return None
+        try:
+            return os.pidfd_open(pid)
+        except OSError as error:
+            log.debug("process %d is looked at, as it has no pidfd for us: %s", pid, error.strerror)
+            return None
+
+    def _lives(self, process: Identity) -> bool:
+        pid, start_ticks = process
+        found = procfs.process(self._path, pid)
+        return found is not None and found.alive and start_ticks in (found.start_ticks, WHOEVER)

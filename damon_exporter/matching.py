@@ -1,0 +1,168 @@
+"""Which processes a monitor's selectors match, whose they are, and what their group is called."""
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from damon_exporter.config import Processes
+from damon_exporter.config.kubernetes import PodMatch
+from damon_exporter.config.processes import Match
+from damon_exporter.containers.directory import Named
+from damon_exporter.escaping import printable
+from damon_exporter.kernel import memory, procfs
+from damon_exporter.kernel.cgroup_namespace import CgroupNamespace
+from damon_exporter.kernel.deaths import Identity
+from damon_exporter.kernel.errors import KernelError
+from damon_exporter.kernel.files import read_value
+from damon_exporter.kernel.paths import KernelPaths
+from damon_exporter.roster import WatchedProcess
+from damon_exporter.state import Owner
+
+PodLookup = Callable[[str], Named | None]
+"""Tells of a cgroup's path which container it is, None if it is none."""
+
+
+def no_pod(_: str) -> Named | None:
+    """Tell of no cgroup which container it is."""
+    return None
+
+
+NO_POD = Named()
+
+UNKNOWN = "unknown"
+"""What stands in the name of a group for a word that nothing tells."""
+
+
+@dataclass(frozen=True, slots=True)
+class Matches:
+    """The processes to watch, by pid; how many match and are left out; what is resident of those that match."""
+
+    taken: tuple[WatchedProcess, ...] = ()
+    dropped: int = 0
+    resident_bytes: Mapping[Identity, int] = field(default_factory=dict)
+
+
+class ProcessFinder:
+    """Looks at /proc; ``pod_of`` names pods and containers."""
+
+    def __init__(self, chosen: Processes, paths: KernelPaths, pod_of: PodLookup) -> None:
+        self._chosen = chosen
+        self._path = paths.procfs
+        self._cgroups = CgroupNamespace(paths.sysfs, paths.procfs)
+        self._pod_of = pod_of
+
+    def find(self, watched: Collection[Identity] = ()) -> Matches:
+        """Return the processes to watch: ``watched`` ones that still match, then the largest others of enough size.
+
+        A change of rank alone changes neither the choice nor the order: either would cost idle ages. Raises
+        `KernelError` without procfs.
+        """
+        found = dict(self._matching())
+        resident = {process.identity: self._resident_bytes(process.pid) for process in found.values()}
+
+        def rank(process: WatchedProcess) -> tuple[bool, int, int]:
+            return process.identity not in watched, -resident[process.identity], process.pid
+
+        enough = [
+            process
+            for process in found.values()
+            if process.identity in watched or resident[process.identity] >= self._chosen.min_rss
+        ]
+        taken = sorted(sorted(enough, key=rank)[: self._chosen.limit], key=lambda process: process.pid)
+        return Matches(tuple(taken), len(found) - len(taken), resident)
+
+    def _matching(self) -> Iterator[tuple[int, WatchedProcess]]:
+        for process in self._candidates():
+            if process.alive and (owner := self._match(process)):
+                name = self._group_name(process, owner)
+                yield process.pid, WatchedProcess(process.pid, process.start_ticks, name, owner)
+
+    def _candidates(self) -> Iterator[procfs.Process]:
+        """Look at named pids alone where every selector names one, at all processes otherwise."""
+        pids = [entry.pid for entry in self._chosen.match]
+        if any(pid is None for pid in pids):
+            return procfs.processes(self._path)
+        looked_up = (procfs.process(self._path, pid) for pid in dict.fromkeys(pids) if pid is not None)
+        return (process for process in looked_up if process)
+
+    def _match(self, process: procfs.Process) -> Owner | None:
+        """Return whose the process is if any entry fits it, what is cheap to tell first."""
+        entries = [
+            entry
+            for entry in self._chosen.match
+            if entry.pid in (None, process.pid) and entry.comm in (None, process.comm)
+        ]
+        if not entries:
+            return None
+        cgroup = self._cgroups.of_process(process.pid)
+        pod = self._pod_of(cgroup) or NO_POD
+        for entry in entries:
+            where = entry.cgroup.deepest(cgroup) if entry.cgroup else cgroup
+            if where is not None and _fits_pod(entry.pod, pod) and self._fits_command_line(entry, process):
+                return Owner(printable(where), pod.namespace, pod.pod, pod.container)
+        return None
+
+    def _fits_command_line(self, entry: Match, process: procfs.Process) -> bool:
+        return entry.cmdline is None or entry.cmdline.fullmatch(procfs.command_line(self._path, process.pid))
+
+    def _group_name(self, process: procfs.Process, owner: Owner) -> str:
+        words = {
+            "comm": printable(process.comm),
+            "pid": str(process.pid),
+            "cgroup": owner.cgroup,
+            "namespace": owner.namespace,
+            "pod": owner.pod,
+            "container": owner.container,
+        }
+        return self._chosen.group_by.format(**{word: text or UNKNOWN for word, text in words.items()})
+
+    def _resident_bytes(self, pid: int) -> int:
+        """Return the resident set; 0 if the process has ended."""
+        try:
+            return int(read_value(self._path / str(pid) / "statm").split()[1]) * memory.PAGE_SIZE
+        except (KernelError, ValueError, IndexError):
+            return 0
+
+
+def describe_selectors(chosen: Processes) -> str:
+    """Say in words what is looked for."""
+    return " or ".join(map(_described, chosen.match))
+
+
+def describe_absence(chosen: Processes, path: Path) -> str:
+    """Say what is looked for in vain; a pid that does not exist is hardly worth waiting for."""
+    pids = [entry.pid for entry in chosen.match if entry.pid is not None]
+    if len(pids) < len(chosen.match) or any(procfs.process(path, pid) for pid in pids):
+        return f"no process matches {describe_selectors(chosen)}: waiting for one"
+    absent = f"pid {pids[0]} does" if len(pids) == 1 else f"pids {', '.join(map(str, pids))} do"
+    return f"{absent} not exist: give one that does, or comm to find a process whenever it starts"
+
+
+def _fits_pod(wanted: PodMatch | None, pod: Named) -> bool:
+    if wanted is None:
+        return True
+    return (
+        (wanted.namespace is None or wanted.namespace.matches(pod.namespace))
+        and (wanted.name is None or wanted.name.matches(pod.pod))
+        and wanted.labels.items() <= pod.labels.items()
+    )
+
+
+def _described(entry: Match) -> str:
+    parts = [
+        f"pid {entry.pid}" if entry.pid is not None else "",
+        f"comm {entry.comm!r}" if entry.comm is not None else "",
+        f"cmdline {entry.cmdline.text!r}" if entry.cmdline else "",
+        f"cgroup {entry.cgroup.text!r}" if entry.cgroup else "",
+        f"pod {_described_pod(entry.pod)}" if entry.pod else "",
+    ]
+    return " with ".join(filter(None, parts))
+
+
+def _described_pod(pod: PodMatch) -> str:
+    parts = [
+        f"namespace {pod.namespace.text!r}" if pod.namespace else "",
+        f"name {pod.name.text!r}" if pod.name else "",
+        *(f"label {key}={value}" for key, value in pod.labels.items()),
+    ]
+    return ", ".join(filter(None, parts))

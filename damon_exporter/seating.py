@@ -1,0 +1,88 @@
+"""Who has which place in a running kdamond's list of targets, as processes come and go.
+
+A target cannot be taken out of the middle of the list before 6.19, and whoever comes must not be given the ages of
+who was there before. So everybody keeps the place that he has. One that has been left stays in the list, untold, and
+costs next to nothing; the next who comes takes it. `commit` refuses a list with a pid that does not exist (6.12 ends
+the kdamond then), so the places that stay empty when it is committed are given to a process that has no memory.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+
+from damon_exporter.kernel.procfs import KTHREADD_PID
+from damon_exporter.roster import ListedTarget, WatchedProcess
+
+NOBODY = WatchedProcess(KTHREADD_PID, 0, "")
+"""A kernel thread: it is always there, and DAMON finds no memory to watch in it."""
+
+Targets = tuple[ListedTarget, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Seating:
+    """A list of targets; ``fresh`` are the indexes of those that the kernel does not know yet."""
+
+    targets: Targets
+    fresh: frozenset[int]
+
+    def known_since(self, at_ns: int) -> Targets:
+        """Return the targets when the kernel has been told of the fresh ones."""
+        return tuple(replace(t, since_ns=at_ns) if i in self.fresh else t for i, t in enumerate(self.targets))
+
+
+def seated(processes: Sequence[WatchedProcess]) -> Targets:
+    """Return the list that a kdamond is started with."""
+    return tuple(ListedTarget(process.name, process) for process in processes)
+
+
+def recognised(pids: Sequence[int], found: Collection[WatchedProcess], kdamond_started: int) -> Targets:
+    """Return the list of a kdamond that an earlier run has left, from its files.
+
+    A process that has started after the kdamond (ticks since boot) may have got the pid of one that was watched.
+    """
+    by_pid = {process.pid: process for process in found if process.start_ticks < kdamond_started}
+    processes = [by_pid.get(pid) for pid in pids]
+    return tuple(
+        ListedTarget(process.name, process) if process else ListedTarget(None, WatchedProcess(pid, 0, ""))
+        for pid, process in zip(pids, processes, strict=True)
+    )
+
+
+def relabelled(targets: Targets, wanted: Collection[WatchedProcess], settled_ns: int) -> Targets:
+    """Return the list as it is to be told of now: nothing of those who are not wanted any more.
+
+    A process that is wanted under another name has probably started another program (exec): until DAMON has looked
+    at its memory again, at ``settled_ns`` at the latest, its regions are those of the program before.
+    """
+    by_identity = {process.identity: process for process in wanted}
+
+    def told(target: ListedTarget) -> ListedTarget:
+        if target.process is None:  # physical memory
+            return target
+        process = by_identity.get(target.process.identity)
+        if process is None or target.name is None:
+            return replace(target, name=None)
+        if process.name == target.name:
+            return replace(target, process=process)
+        return ListedTarget(process.name, process, settled_ns)
+
+    return tuple(map(told, targets))
+
+
+def reseated(targets: Targets, wanted: Sequence[WatchedProcess]) -> Seating:
+    """Return the list to commit: those who come take the places that have been left, then new ones at the end.
+
+    ``targets`` are as `relabelled` has them. Empty places at the end are given up.
+    """
+    staying = {target.process.identity for target in targets if target.name is not None and target.process}
+    coming = [process for process in wanted if process.identity not in staying]
+    places = [*targets]
+    left = [i for i, target in enumerate(places) if target.name is None]
+    for index, process in zip([*left, *range(len(places), len(places) + len(coming))], coming, strict=False):
+        places[index : index + 1] = [ListedTarget(process.name, process)]
+    while places and places[-1].name is None:
+        places.pop()
+    committed = tuple(target if target.name is not None else ListedTarget(None, NOBODY) for target in places)
+    known = [target.process for target in targets]
+    fresh = {i for i, target in enumerate(committed) if target.process not in known[i : i + 1]}
+    return Seating(committed, frozenset(fresh))

@@ -1,0 +1,331 @@
+"""Processes that come and go are followed by the kdamond that runs, and what is published follows them."""
+
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from driving import SETTLED, Driven, on_both, wait_for
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+
+from damon_exporter.config import Config
+from damon_exporter.config.loading import check
+from damon_exporter.config.reading import parse
+from damon_exporter.feeds import Feed, open_feed
+from damon_exporter.kernel.paths import KernelPaths
+from damon_exporter.state import MonitorState, TargetState
+from damon_exporter.testing.fake_kernel import FakeKernel
+from damon_exporter.watches import Watches
+
+MIB = 1 << 20
+BASE = 0x5555_5000_0000
+GROUPS = SETTLED + (
+    "monitors: [{name: db, operations: vaddr, intervals: {sample: 1ms, aggregation: 10ms, update: 20ms}, "
+    "processes: {match: [{comm: a}, {comm: b}, {comm: c}], limit: 4, refresh: 100ms}}]\n"
+)
+TARGETS = "0/contexts/0/targets"
+
+
+class Exporting:
+    """An exporter without its threads: the supervisor looks, reports are taken in, a state is published."""
+
+    def __init__(self, paths: KernelPaths, configuration: str = GROUPS) -> None:
+        config: Config = check(parse(configuration))
+        self.driven = Driven(paths, configuration)
+        self.feed: Feed = open_feed(config, paths, lambda: self.driven.supervisor.writer)
+        self.watches = Watches(config.export, self.feed.name, paths.procfs)
+
+    def close(self) -> None:
+        self.watches.close()
+        self.driven.supervisor.end()
+        self.feed.close()
+
+    def publish(self) -> dict[str, TargetState]:
+        """What is published now, by target."""
+        now = time.monotonic()
+        reports = self.feed.collect(self.driven.supervisor.roster, now)
+        self.watches.take_in(reports, self.driven.supervisor.roster, now)
+        monitors = {monitor.name: monitor for monitor in self.watches.states(now, 0.0)}
+        self.monitor: MonitorState | None = monitors.get("db")
+        return {target.name: target for target in self.monitor.targets} if self.monitor else {}
+
+    def settled(self, is_so: Callable[[dict[str, TargetState]], bool]) -> dict[str, TargetState]:
+        """What is published when it has become so, while the supervisor looks now and then."""
+
+        def now() -> bool:
+            self.driven.look()
+            time.sleep(0.02)
+            return is_so(self.publish())
+
+        wait_for(now)
+        return self.publish()
+
+
+@pytest.fixture
+def exporting(kernel: FakeKernel) -> Iterator[Exporting]:
+    exporting = Exporting(kernel.paths)
+    yield exporting
+    exporting.close()
+
+
+def add(kernel: FakeKernel, pid: int, comm: str, mib: int = 1) -> None:
+    """A process with so much memory, half of it hot, at an address of its own."""
+    start = BASE + pid * (1 << 32)
+    middle, end = start + mib * MIB // 2, start + mib * MIB
+    kernel.add_process(pid, comm, rss=mib * MIB, memory=[(start, middle, 1.0), (middle, end, 0.0)])
+
+
+def sizes(published: dict[str, TargetState]) -> dict[str, float]:
+    return {name: target.monitored_bytes / MIB for name, target in published.items()}
+
+
+@on_both
+def test_processes_of_a_group_are_summed_and_each_group_is_a_target(kernel: FakeKernel, exporting: Exporting) -> None:
+    for pid, comm, mib in ((41, "a", 1), (42, "b", 2), (43, "a", 4)):
+        add(kernel, pid, comm, mib)
+    published = exporting.settled(lambda now: sizes(now) == {"a": 5, "b": 2})
+    assert published["a"].working_set_bytes == 2.5 * MIB
+    assert exporting.monitor is not None
+    assert (exporting.monitor.nr_targets, exporting.monitor.targets_dropped) == (3, 0)
+    assert published["a"].resident_bytes == 5 * MIB
+
+
+@on_both
+def test_a_group_that_comes_later_joins_the_others_whose_ages_go_on(kernel: FakeKernel, exporting: Exporting) -> None:
+    add(kernel, 41, "a")
+    exporting.settled(lambda now: "a" in now and idle_for(now["a"]) > 0.5)
+    pid = kernel.read("0/pid")
+    add(kernel, 42, "b", 2)
+    published = exporting.settled(lambda now: sizes(now) == {"a": 1, "b": 2})
+    assert idle_for(published["a"]) > 0.5
+    assert idle_for(published["b"]) < 0.5
+    assert kernel.read("0/pid") == pid
+    assert exporting.driven.own["db"].restarts == 0
+
+
+@on_both
+def test_who_takes_a_place_that_was_left_inherits_nothing(kernel: FakeKernel, exporting: Exporting) -> None:
+    """Even if all his addresses are those of who was there before, as they are of processes forked from one."""
+    for pid, comm in ((41, "a"), (42, "b")):
+        kernel.add_process(pid, comm, memory=[(BASE, BASE + MIB, 0.0)])
+    exporting.settled(lambda now: "a" in now and idle_for(now["a"]) > 0.5)
+    kernel.remove_process(41)
+    exporting.settled(lambda now: set(now) == {"b"})
+    kernel.add_process(43, "c", memory=[(BASE, BASE + MIB, 0.0)])
+    published = exporting.settled(lambda now: set(now) == {"b", "c"})
+    assert kernel.read(f"{TARGETS}/0/pid_target") == "43"
+    assert idle_for(published["c"]) < 0.3
+    assert idle_for(published["b"]) > 0.5
+
+
+def idle_for(target: TargetState) -> float:
+    """For how long (s) idle memory has been so, in the mean over all bytes."""
+    assert target.idle_age is not None
+    return target.idle_age.sum / target.monitored_bytes
+
+
+@on_both
+def test_a_group_that_has_gone_is_not_published_any_more_before_the_supervisor_looks(
+    kernel: FakeKernel, exporting: Exporting
+) -> None:
+    for pid, comm in ((41, "a"), (42, "b"), (43, "b")):
+        add(kernel, pid, comm, pid)
+    exporting.settled(lambda now: sizes(now) == {"a": 41, "b": 85})
+    kernel.end_process(41)
+    kernel.remove_process(43)
+    assert sizes(exporting.publish()) == {"b": 42}
+
+
+def test_a_group_that_lost_one_process_does_not_count_backwards(kernel: FakeKernel, exporting: Exporting) -> None:
+    for pid in (41, 42):
+        add(kernel, pid, "a")
+    before = exporting.settled(lambda now: "a" in now and now["a"].observed_seconds > 0.2)["a"]
+    kernel.remove_process(41)
+    after = exporting.publish()["a"]
+    later = exporting.settled(lambda now: now["a"].snapshots > after.snapshots + 3)["a"]
+    for name in ("observed_seconds", "estimated_access_bytes", "snapshots"):
+        assert getattr(before, name) <= getattr(after, name) <= getattr(later, name)
+
+
+@on_both
+def test_a_place_that_nobody_takes_keeps_the_kdamond_running(kernel: FakeKernel, exporting: Exporting) -> None:
+    for pid in (41, 42, 43):
+        add(kernel, pid, "a", pid)
+    exporting.settled(lambda now: sizes(now) == {"a": 126})
+    pid = kernel.read("0/pid")
+    kernel.remove_process(41)
+    kernel.remove_process(42)
+    add(kernel, 44, "b")
+    exporting.settled(lambda now: sizes(now) == {"a": 43, "b": 1})
+    assert [kernel.read(f"{TARGETS}/{i}/pid_target") for i in range(3)] == ["44", "2", "43"]
+    assert (kernel.read("0/pid"), exporting.driven.own["db"].restarts) == (pid, 0)
+
+
+@on_both
+def test_a_process_that_leaves_its_group_alive_is_not_watched_any_more(
+    kernel: FakeKernel, exporting: Exporting
+) -> None:
+    for pid, comm in ((41, "a"), (42, "b")):
+        add(kernel, pid, comm)
+    exporting.settled(lambda now: set(now) == {"a", "b"})
+    add(kernel, 41, "other")
+    exporting.settled(lambda now: set(now) == {"b"} and kernel.read(f"{TARGETS}/0/pid_target") == "2")
+
+
+def test_a_process_that_starts_another_program_changes_groups_without_a_restart(
+    kernel: FakeKernel, exporting: Exporting
+) -> None:
+    add(kernel, 41, "a")
+    exporting.settled(lambda now: set(now) == {"a"})
+    add(kernel, 41, "b")
+    exporting.settled(lambda now: set(now) == {"b"})
+    assert exporting.driven.own["db"].restarts == 0
+
+
+@on_both
+def test_a_process_that_ends_right_before_the_commit_harms_nobody(kernel: FakeKernel, exporting: Exporting) -> None:
+    """On 6.12 a list with a pid that does not exist would end the kdamond."""
+    add(kernel, 41, "a")
+    exporting.settled(lambda now: set(now) == {"a"})
+    pid = kernel.read("0/pid")
+    add(kernel, 42, "b")
+    follow = exporting.driven.supervisor.tick
+    kernel.delay("*/nr_targets", "write", 0.3, count=1)  # it ends while files are being written
+    import threading
+
+    ending = threading.Timer(0.1, kernel.remove_process, (42,))
+    ending.start()
+    follow(exporting.driven.now + 10)
+    ending.join()
+    assert kernel.read("0/pid") == pid
+    assert exporting.driven.supervisor.failed_commits == 1
+    exporting.settled(lambda now: set(now) == {"a"})
+    add(kernel, 43, "c")
+    exporting.settled(lambda now: set(now) == {"a", "c"})
+    assert (kernel.read("0/pid"), exporting.driven.own["db"].restarts) == (pid, 0)
+
+
+def test_what_is_left_out_is_told(kernel: FakeKernel, exporting: Exporting) -> None:
+    for pid in range(41, 48):
+        add(kernel, pid, "a", pid)
+    exporting.settled(lambda now: sizes(now) == {"a": 44 + 45 + 46 + 47})
+    assert exporting.monitor is not None
+    assert (exporting.monitor.nr_targets, exporting.monitor.targets_dropped) == (4, 3)
+
+
+def test_a_kdamond_whose_processes_have_changed_places_is_adopted(kernel: FakeKernel) -> None:
+    keeping = GROUPS.replace("settle: 0s", "settle: 0s, on_exit: keep")
+    killed = Exporting(kernel.paths, keeping)
+    for pid in (41, 42):
+        add(kernel, pid, "a")
+    killed.settled(lambda now: sizes(now) == {"a": 2})
+    kernel.remove_process(41)
+    add(kernel, 50, "b")
+    killed.settled(lambda now: sizes(now) == {"a": 1, "b": 1})
+    pid = kernel.read("0/pid")
+    killed.close()
+    exporting = Exporting(kernel.paths)
+    exporting.settled(lambda now: sizes(now) == {"a": 1, "b": 1})
+    assert kernel.read("0/pid") == pid
+    exporting.close()
+
+
+class Churn(RuleBasedStateMachine):
+    """Processes that appear, change, become zombies and vanish, in whatever order."""
+
+    kernel: FakeKernel
+    """Set by the test."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kernel.reboot()
+        self.exporting = Exporting(self.kernel.paths)
+        self.comms: dict[int, str] = {}
+        self.zombies: set[int] = set()
+        self.next_pid = 40
+
+    def teardown(self) -> None:
+        self.exporting.close()
+
+    def mib(self, pid: int) -> int:
+        """Powers of two: a sum tells its members."""
+        return 1 << (pid % 12)
+
+    @rule(comm=st.sampled_from("abcx"))
+    def start(self, comm: str) -> None:
+        self.next_pid += 1
+        add(self.kernel, self.next_pid, comm, self.mib(self.next_pid))
+        self.comms[self.next_pid] = comm
+
+    @precondition(lambda self: self.comms)
+    @rule(data=st.data(), comm=st.sampled_from("abcx"))
+    def exec(self, data: st.DataObject, comm: str) -> None:
+        pid = data.draw(st.sampled_from(sorted(self.comms)))
+        add(self.kernel, pid, comm, self.mib(pid))
+        self.comms[pid] = comm
+
+    @precondition(lambda self: self.comms)
+    @rule(data=st.data())
+    def become_zombie(self, data: st.DataObject) -> None:
+        pid = data.draw(st.sampled_from(sorted(self.comms)))
+        del self.comms[pid]
+        self.kernel.end_process(pid)
+        self.zombies.add(pid)
+
+    @precondition(lambda self: self.comms or self.zombies)
+    @rule(data=st.data())
+    def vanish(self, data: st.DataObject) -> None:
+        pid = data.draw(st.sampled_from(sorted({*self.comms, *self.zombies})))
+        self.comms.pop(pid, None)
+        self.zombies.discard(pid)
+        self.kernel.remove_process(pid)
+
+    @rule()
+    def look(self) -> None:
+        self.exporting.driven.look()
+
+    @rule()
+    def let_time_pass(self) -> None:
+        time.sleep(0.03)
+
+    @invariant()
+    def no_series_outlives_its_group_and_none_is_counted_twice(self) -> None:
+        published = self.exporting.publish()
+        for name, target in published.items():
+            members = [pid for pid in self.comms if self.was_ever(pid, name)]
+            assert members, f"{name} is published, and no process of it lives"
+            assert target.monitored_bytes <= sum(self.mib(pid) for pid in members) * MIB
+        if self.exporting.monitor:
+            assert self.exporting.monitor.nr_targets <= 4
+
+    def was_ever(self, pid: int, name: str) -> bool:
+        """A process that changed its name is told of under the old one until the supervisor looks."""
+        listed = self.exporting.driven.own.get("db")
+        known = {t.process.pid: t.name for t in listed.living if t.process} if listed else {}
+        return known.get(pid, self.comms[pid]) == name
+
+    @rule()
+    def settle(self) -> None:
+        living = {pid: comm for pid, comm in self.comms.items() if comm != "x"}
+
+        def is_true(now: dict[str, TargetState]) -> bool:
+            groups = {comm: sum(self.mib(p) for p, c in living.items() if c == comm) for comm in living.values()}
+            return sizes(now) == groups if len(living) <= 4 else sum(map(len, [self.watched()])) == 4
+
+        self.exporting.settled(is_true)
+
+    def watched(self) -> list[int]:
+        own = self.exporting.driven.own.get("db")
+        return [target.process.pid for target in own.living if target.process] if own else []
+
+
+@on_both
+def test_whatever_appears_and_vanishes_what_is_published_is_true(kernel: FakeKernel) -> None:
+    machine = type("Machine", (Churn,), {"kernel": kernel})
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=12, stateful_step_count=14, deadline=None, suppress_health_check=list(HealthCheck)
+        ),
+    )

@@ -14,7 +14,8 @@ from damon_exporter.analysis.page_kinds import KINDS, kinds
 from damon_exporter.analysis.snapshot import Regions
 from damon_exporter.escaping import printable
 from damon_exporter.kernel.cgroups import CgroupTree
-from damon_exporter.kernel.memory import PAGE_SIZE
+from damon_exporter.kernel.errors import KernelError
+from damon_exporter.kernel.memory import PAGE_SIZE, Ranges, system_ram
 from damon_exporter.kernel.page_frames import PageFrames
 from damon_exporter.kernel.paths import KernelPaths
 from damon_exporter.state import Attribution, CgroupState, Histogram, Owner
@@ -75,7 +76,7 @@ class Attributor:
         self._bands = tuple(name for name, _ in export.bands)
         self._idle_bounds = export.idle_age
         self._names = names
-        self._frames = PageFrames(paths.procfs)
+        self._frames = PageFrames(paths.procfs, _system_ram(paths))
         self._tree = CgroupTree(paths.sysfs)
         self._rng = np.random.default_rng(seed)
         self._shown: frozenset[Owner] = frozenset()
@@ -168,3 +169,11 @@ class Attributor:
         ages = idle.IdleAges(drawn.idle_us[mine], idle.NO_PIECES, np.empty(0, np.intp))
         counts, sums = idle.idle_bytes(ages, drawn.draws.weight_bytes[mine], key[mine], keys, bounds_us)
         return [Histogram(self._idle_bounds, tuple(row.tolist()), float(sums[i])) for i, row in enumerate(counts)]
+
+
+def _system_ram(paths: KernelPaths) -> Ranges:
+    """Return where System RAM is, nothing if nobody tells."""
+    try:
+        return system_ram(paths.sysfs)
+    except KernelError:
+        return ()

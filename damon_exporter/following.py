@@ -18,6 +18,9 @@ from damon_exporter.targets import Targets
 
 log = logging.getLogger(__name__)
 
+MOST_TRIES = 5
+"""How often a commit is begun anew at once because a process has just ended; later it is tried again."""
+
 MOST_FAILURES = 3
 """After so many commits in a row that the kernel refuses, the kdamond is started anew."""
 
@@ -73,7 +76,7 @@ class Following:
             return True
         if self._monitor.operations != "vaddr":  # ranges that are given stay, and with them the ages
             return False
-        return now < self._not_before or self._commit(claim, slot, pid, abilities, wanted, now)
+        return now < self._not_before or self._commit(claim, slot, pid, abilities, now)
 
     @property
     def _update_seconds(self) -> float:
@@ -93,39 +96,49 @@ class Following:
         found = procfs.process(self._paths.procfs, process.pid)
         return found is not None and found.alive and found.start_ticks == process.start_ticks
 
-    def _commit(
-        self, claim: Claim, slot: Slot, pid: int, abilities: Abilities, wanted: Sequence[WatchedProcess], now: float
-    ) -> bool:
-        running = self.planned
-        if running is None:
-            return False
-        seating = reseated(running.targets, wanted)
-        planned = plan_monitor(
-            self._monitor, seating.targets, abilities, self._paths, least_max_regions=running.plan.max_regions
-        )
-        self.staged, self._not_before = True, now + self._update_seconds
+    def _commit(self, claim: Claim, slot: Slot, pid: int, abilities: Abilities, now: float) -> bool:
+        """Have the kdamond take over who is wanted now; False if the kernel has refused it too often."""
+        self._not_before = now + self._update_seconds
         try:
-            claim.commit(slot, pid, planned.plan, seating.fresh, lambda: self._require_living(seating))
+            for _ in range(MOST_TRIES):
+                if self._try(claim, slot, pid, abilities, self._targets.find(now)):
+                    self._failed_in_a_row = 0
+                    break
         except (NotOurs, Stuck):
             raise
         except KernelError as problem:
-            return self._failed(slot, pid, problem)
+            self.failures += 1
+            if slot.pid() != pid:
+                raise Gone(str(problem)) from problem
+            self._failed_in_a_row += 1
+            self._not_before = 0.0
+            log.info("monitor %s: its targets stay as they are for now: %s", self._monitor.name, problem)
+        return self._failed_in_a_row < MOST_FAILURES
+
+    def _try(self, claim: Claim, slot: Slot, pid: int, abilities: Abilities, wanted: Sequence[WatchedProcess]) -> bool:
+        """Commit once; False if a process has ended just before: then nothing has been changed but files."""
+        running = self.planned
+        if running is None:
+            return False
+        seating = reseated(relabelled(running.targets, wanted, 0), wanted)
+        least = running.plan.max_regions
+        planned = plan_monitor(self._monitor, seating.targets, abilities, self._paths, least)
+        shown, self.staged = None if self.staged else running.plan, True
+        try:
+            claim.commit(slot, pid, shown, planned.plan, seating.fresh, lambda: self._require_living(seating))
+        except _JustEnded:
+            return False
         self.planned = replace(planned, targets=seating.known_since(time.monotonic_ns()))
-        self.staged, self._failed_in_a_row = False, 0
+        self.staged = False
         return True
 
     def _require_living(self, seating: Seating) -> None:
-        """Raise `Gone` if a process has ended: the kernel would refuse the list, and an old one end the kdamond."""
+        """Raise `_JustEnded` if a process has: the kernel would refuse the list, and an old one end the kdamond."""
         ended = self._targets.ended()
         for target in seating.targets:
             if target.process and target.process.identity in ended:
-                raise Gone(f"process {target.process.pid} has just ended")
+                raise _JustEnded(f"process {target.process.pid} has just ended")
 
-    def _failed(self, slot: Slot, pid: int, problem: KernelError) -> bool:
-        self.failures += 1
-        if slot.pid() != pid:
-            raise Gone(str(problem)) from problem
-        self._failed_in_a_row += 1
-        self._not_before = 0.0
-        log.info("monitor %s: its targets stay as they are for now: %s", self._monitor.name, problem)
-        return self._failed_in_a_row < MOST_FAILURES
+
+class _JustEnded(KernelError):
+    """A process that should be watched is not there any more."""

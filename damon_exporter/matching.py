@@ -1,5 +1,6 @@
 """Which processes a monitor's selectors match, whose they are, and what their group is called."""
 
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +30,13 @@ def no_pod(_: str) -> Named | None:
 
 NO_POD = Named()
 
+SHORTEST_LIFE = 1.0
+"""How long (s) a process must have lived before it is watched, unless its pid is asked for.
+
+Brief ones show nothing before they end, and kernels before 6.14 end a kdamond over a process that ends while a list
+with it is taken over. That is rare only if such processes are not in the list.
+"""
+
 UNKNOWN = "unknown"
 """What stands in the name of a group for a word that nothing tells."""
 
@@ -50,6 +58,7 @@ class ProcessFinder:
         self._path = paths.procfs
         self._cgroups = CgroupNamespace(paths.sysfs, paths.procfs)
         self._pod_of = pod_of
+        self._named_pids = {entry.pid for entry in chosen.match}
 
     def find(self, watched: Collection[Identity] = ()) -> Matches:
         """Return the processes to watch: ``watched`` ones that still match, then the largest others of enough size.
@@ -73,9 +82,19 @@ class ProcessFinder:
 
     def _matching(self) -> Iterator[tuple[int, WatchedProcess]]:
         for process in self._candidates():
-            if process.alive and (owner := self._match(process)):
+            if (
+                process.alive
+                and (process.pid in self._named_pids or self._is_grown(process))
+                and (owner := self._match(process))
+            ):
                 name = self._group_name(process, owner)
                 yield process.pid, WatchedProcess(process.pid, process.start_ticks, name, owner)
+
+    def _is_grown(self, process: procfs.Process) -> bool:
+        if not process.alive or process.pid in self._named_pids:
+            return process.alive
+        uptime = time.clock_gettime(time.CLOCK_BOOTTIME)
+        return uptime - process.start_ticks / procfs.TICKS_PER_SECOND >= SHORTEST_LIFE
 
     def _candidates(self) -> Iterator[procfs.Process]:
         """Look at named pids alone where every selector names one, at all processes otherwise."""

@@ -38,8 +38,8 @@ def kinds(flags: U64) -> NDArray[np.intp]:
 
     Since 6.10 every page of a compound one shows the flags of the whole. Before, the tails of a large folio of the
     page cache lack LRU and SWAPBACKED: THP makes them file, even if they are shmem. 6.12 shows NOPAGE for a hole;
-    newer kernels (seen on 6.18) show no flags at all, as they do for many of their own pages, so that it is other. So
-    are pages that are free, but in the list of one CPU, those on their way to an LRU list, page tables, zero pages.
+    newer kernels (seen on 6.18) show no flags at all, as they do for many of their own pages. Other are, too, pages
+    that are free, but in the list of one CPU, those on their way to an LRU list, page tables, zero pages.
     """
     found = np.full(len(flags), len(KINDS) - 1, np.intp)
     plain = np.where(flags & np.uint64(ZERO_PAGE), np.uint64(0), flags)

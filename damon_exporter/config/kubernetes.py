@@ -1,10 +1,9 @@
 """Pods as Kubernetes knows them: where their names and labels come from, and which of them are meant."""
 
 import re
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Self
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
@@ -56,23 +55,13 @@ def _kubelet_url(value: object) -> str:
         is_whole = bool(parts.hostname) and parts.port != 0
     except ValueError:  # brackets without an IPv6 address, a port that is no number
         is_whole = False
-    if not is_whole or not url.isascii() or " " in url or parts.scheme not in {"https", "http"}:
+    if not is_whole or not url.isascii() or " " in url or parts.scheme != "https":
         raise ValueError(f"{shown(url)} is not the URL of a kubelet; write for example https://localhost:10250")
     if "@" in parts.netloc:
         raise ValueError("holds a user name, which a kubelet does not ask for; leave it out, and see token_file")
     if parts.query or parts.fragment:
         raise ValueError(f"{shown(url)} has a ? or #; write only what stands before /pods")
-    if parts.scheme == "http" and not _is_loopback(parts):
-        raise ValueError(f"{shown(url)} would send the token in the clear; use https, or http to this host alone")
     return url.rstrip("/")
-
-
-def _is_loopback(parts: SplitResult) -> bool:
-    host = parts.hostname or ""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _file(value: object) -> Path:
@@ -87,7 +76,7 @@ NAME_GLOB = Written(
 )
 LABEL_KEY = Written(_label_key, {"type": "string", "pattern": f"^{_LABEL_KEY}$"})
 LABEL_VALUE = Written(_label_value, {"type": "string", "pattern": f"^(?:{_LABEL})?$", "maxLength": LONGEST_LABEL})
-KUBELET_URL = Written(_kubelet_url, {"type": "string", "pattern": "^https?://[^?#@]+$"})
+KUBELET_URL = Written(_kubelet_url, {"type": "string", "pattern": "^https://[^?#@]+$"})
 FILE = Written(_file, {"type": "string", "pattern": "^/"})
 
 

@@ -15,7 +15,7 @@ class Limits:
     """What the kubelet may take: time in all, and bytes of its answer, expanded."""
 
     seconds: float = 5.0
-    body_bytes: int = 64 << 20
+    body_bytes: int = 16 << 20
 
 
 class Kubelet:

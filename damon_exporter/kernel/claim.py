@@ -106,8 +106,12 @@ class Claim:
         require_ours(slot, pid=0)
         self._stage(slot, plan, plan.leaves(), self._token(plan.fingerprint))
 
-    def commit(self, slot: Slot, pid: int, plan: KdamondPlan, fresh: Collection[int], check: Check) -> None:
+    def commit(
+        self, slot: Slot, pid: int, running: KdamondPlan | None, plan: KdamondPlan, fresh: Collection[int], check: Check
+    ) -> None:
         """Have the kdamond that runs take over a plan; ``fresh`` are the targets that it does not know yet, by index.
+
+        ``running`` is the plan that the files show; None if they may show anything.
 
         ``check`` is called right before, and raises `KernelError` if a process of the plan has just ended: before 6.14
         a list with one that cannot be found ends the kdamond, and the command succeeds. So its state and pid are
@@ -115,7 +119,8 @@ class Claim:
         between is not adopted. Raises `Gone` if the kdamond has ended.
         """
         require_ours(slot, pid)
-        self._stage(slot, plan, plan.beginning(fresh).untuned(), self._token(0))
+        beginning = plan.beginning(fresh)
+        self._stage(slot, plan, beginning.changes(running) if running else beginning.untuned(), self._token(0))
         if plan.tuned:  # what the files do not show, a commit would take back
             self._writer.write(slot.state_file, "update_tuned_intervals", lambda: require_ours(slot, pid))
 
@@ -127,8 +132,7 @@ class Claim:
         self._writer.submit(slot.state_file, "commit", still_ours, longer).result()
         if slot.pid() != pid:
             raise Gone(f"the kdamond of {slot.folder} has ended: a process that it should watch ended just then")
-        if fresh:
-            slot.write(plan.starters())
+        slot.write(plan.settled(fresh))
         slot.write([(TOKEN_FILE, str(self._token(plan.fingerprint)))])
 
     def _stage(self, slot: Slot, plan: KdamondPlan, leaves: Iterable[Leaf], token: int) -> None:

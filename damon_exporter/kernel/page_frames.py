@@ -8,20 +8,31 @@ import numpy as np
 from damon_exporter.analysis.page_kinds import NOPAGE
 from damon_exporter.analysis.snapshot import U64
 from damon_exporter.kernel.errors import explain
+from damon_exporter.kernel.memory import PAGE_SIZE, Ranges
 
 ENTRY_BYTES = 8
 
 
 class PageFrames:
-    """Reads /proc/kpageflags and /proc/kpagecgroup, which uid 0 may without any capability."""
+    """Reads /proc/kpageflags and /proc/kpagecgroup, which uid 0 may without any capability.
 
-    def __init__(self, procfs: Path) -> None:
+    ``ram`` is where System RAM is: some version after 6.12 shows holes like pages without any flag, which a frame
+    outside of it is taken for.
+    """
+
+    def __init__(self, procfs: Path, ram: Ranges = ()) -> None:
+        self._ram = np.array(ram, np.uint64).reshape(len(ram) * 2) // np.uint64(PAGE_SIZE)
         self._flags = procfs / "kpageflags"
         self._cgroups = procfs / "kpagecgroup"
 
     def flags(self, frames: U64) -> U64:
-        """Return the flags of page frames; beyond the end of memory it is a hole (NOPAGE). Raises `KernelError`."""
-        return _read(self._flags, frames, NOPAGE, "what memory is used for is unknown; set attribution.kinds: false")
+        """Return the flags of page frames; NOPAGE for holes and beyond the end of memory. Raises `KernelError`."""
+        loss = "what memory is used for is unknown; set attribution.kinds: false"
+        flags = _read(self._flags, frames, NOPAGE, loss)
+        if not len(self._ram):
+            return flags
+        outside = np.searchsorted(self._ram, frames, side="right") % 2 == 0
+        return np.where(outside & (flags == 0), np.uint64(NOPAGE), flags)
 
     def cgroups(self, frames: U64) -> U64:
         """Return the inode of the memory cgroup that each frame is charged to, 0 for none. Raises `KernelError`.

@@ -127,9 +127,18 @@ class KdamondPlan:
         tuned = (f"{INTERVALS}/sample_us", f"{INTERVALS}/aggr_us") if self.tuned else ()
         return (leaf for leaf in self.leaves() if leaf[0] not in tuned)
 
-    def starters(self) -> Iterator[Leaf]:
-        """Yield the files that take back what `beginning` gives, so that no later commit gives it again."""
-        for index in range(len(self.targets)):
+    def changes(self, running: "KdamondPlan") -> Iterator[Leaf]:
+        """Yield the files to write where those of ``running`` stand: few, unless there are more or fewer targets.
+
+        The intervals that the kernel tunes are left as they are.
+        """
+        same_folders = (len(self.targets), self.schemes) == (len(running.targets), running.schemes)
+        standing = set(running.leaves()) if same_folders else set()
+        return (leaf for leaf in self.untuned() if leaf not in standing)
+
+    def settled(self, fresh: Collection[int]) -> Iterator[Leaf]:
+        """Yield the files that take back what `beginning` gave, so that no later commit gives it again."""
+        for index in fresh:
             yield f"{TARGETS}/{index}/regions/nr_regions", "0"
 
     def _attributes(self) -> Iterator[Leaf]:

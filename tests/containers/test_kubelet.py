@@ -352,4 +352,4 @@ def test_without_requests_it_is_said_what_to_install(
 
 
 def test_what_the_kubelet_may_take_by_default() -> None:
-    assert Limits() == Limits(seconds=5, body_bytes=64 * 1024 * 1024)
+    assert Limits() == Limits(seconds=5, body_bytes=16 * 1024 * 1024)

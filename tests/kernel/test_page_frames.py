@@ -167,3 +167,12 @@ class TestThatCannotBeRead:
     ) -> None:
         with pytest.raises(Denied, match=f"{name}: permission denied: run as uid 0.*{loss}"):
             read(PageFrames(hidden_procfs), some(1))
+
+
+def test_a_frame_without_flags_is_a_hole_outside_of_system_ram_alone(tmp_path: Path) -> None:
+    """As some version after 6.12 shows holes; a page that has been plugged in since shows flags."""
+    flags = np.array([0, 0, 1 << 5, 0, 0, 1 << 5], np.uint64)
+    (tmp_path / "kpageflags").write_bytes(flags.tobytes())
+    frames = PageFrames(tmp_path, ram=((PAGE, 3 * PAGE), (4 * PAGE, 5 * PAGE)))
+    shown = kinds(frames.flags(np.arange(8, dtype=np.uint64)))
+    assert [KINDS[kind] for kind in shown] == ["hole", "other", "file", "hole", "other", "file", "hole", "hole"]

@@ -11,7 +11,18 @@ from threading import Condition
 from damon_exporter.testing.fake_kernel import fuse_wire as wire
 from damon_exporter.testing.fake_kernel.faults import Faults
 from damon_exporter.testing.fake_kernel.fuse_wire import Opcode, Request
-from damon_exporter.testing.fake_kernel.tree import Directory, File, Node, Pipe, Root, expect, fail, inode_numbers
+from damon_exporter.testing.fake_kernel.tree import (
+    Directory,
+    Entries,
+    File,
+    Link,
+    Node,
+    Pipe,
+    Root,
+    expect,
+    fail,
+    inode_numbers,
+)
 
 MAX_WRITE_BYTES = 1 << 17
 VALID_SECONDS = 1 << 20  # names and modes are cached until the fake says that they have changed
@@ -45,6 +56,7 @@ class Requests:
             Opcode.BATCH_FORGET: self._batch_forget,
             Opcode.GETATTR: self._getattr,
             Opcode.SETATTR: self._setattr,
+            Opcode.READLINK: self._readlink,
             Opcode.MKDIR: self._mkdir,
             Opcode.RMDIR: self._rmdir,
             Opcode.OPEN: self._open,
@@ -138,8 +150,11 @@ class Requests:
             node.mode = stat.S_IFMT(node.mode) | stat.S_IMODE(mode)
         return self._getattr(request)
 
+    def _readlink(self, request: Request) -> bytes:
+        return os.fsencode(expect(self._nodes[request.node], Link).target)
+
     def _mkdir(self, request: Request) -> bytes:
-        folder, name = self._folder(request), request.body[wire.MKDIR_IN.size :].rstrip(b"\0").decode()
+        folder, name = self._folder(request), os.fsdecode(request.body[wire.MKDIR_IN.size :].rstrip(b"\0"))
         self._faults.strike("mkdir", f"{folder.path}/{name}")
         return self._entry(folder.mkdir(name))
 
@@ -181,8 +196,10 @@ class Requests:
         self._faults.strike("read", handle.node.path)
         if isinstance(handle.node, Pipe):
             return self._read_pipe(handle.node, size, request.unique, blocking=not flags & os.O_NONBLOCK)
+        if isinstance(handle.node, Entries):
+            return handle.node.read_at(offset, size)
         if offset == 0:
-            handle.content = handle.node.read().encode()
+            handle.content = os.fsencode(handle.node.read())
         return handle.content[offset : offset + size]
 
     def _read_pipe(self, pipe: Pipe, size: int, unique: int, *, blocking: bool) -> bytes:

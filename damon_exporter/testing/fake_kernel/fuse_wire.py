@@ -1,5 +1,6 @@
 """The messages of the FUSE protocol that the fake needs, as in <linux/fuse.h>, version 7.31."""
 
+import os
 from enum import IntEnum
 from struct import Struct
 from typing import NamedTuple
@@ -14,6 +15,7 @@ class Opcode(IntEnum):
     FORGET = 2
     GETATTR = 3
     SETATTR = 4
+    READLINK = 5
     MKDIR = 9
     RMDIR = 11
     OPEN = 14
@@ -90,7 +92,7 @@ class Request(NamedTuple):
     @property
     def name(self) -> str:
         """The zero-terminated name that the body of LOOKUP and RMDIR is."""
-        return self.body.rstrip(b"\0").decode()
+        return os.fsdecode(self.body.rstrip(b"\0"))
 
 
 def reply(unique: int, body: bytes = b"", error: int = 0) -> bytes:
@@ -110,12 +112,13 @@ def wake_up(waiter: int) -> bytes:
 
 def invalidated_name(folder: int, name: str) -> bytes:
     """Tell the real kernel that a name is not there any more."""
-    body = INVALIDATE_ENTRY_OUT.pack(folder, len(name), 0) + name.encode() + b"\0"
+    encoded = os.fsencode(name)
+    body = INVALIDATE_ENTRY_OUT.pack(folder, len(encoded), 0) + encoded + b"\0"
     return notification(NOTIFY_INVALIDATE_ENTRY, body)
 
 
 def directory_entry(inode: int, offset: int, file_type: int, name: str) -> bytes:
     """One entry of READDIR's answer, padded to eight bytes. ``offset`` is where the next READDIR goes on."""
-    encoded = name.encode()
+    encoded = os.fsencode(name)
     entry = DIRECTORY_ENTRY.pack(inode, offset, len(encoded), file_type) + encoded
     return entry + b"\0" * (-len(entry) % 8)

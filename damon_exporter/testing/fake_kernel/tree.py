@@ -149,6 +149,24 @@ class File(Node):
         self._write(text)
 
 
+class Entries(File):
+    """A file of entries of one size that is read from anywhere, as of one for each page frame; it says no size."""
+
+    size = 0
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        """At most ``size`` bytes from ``offset`` on, fewer at the end of the file."""
+        raise NotImplementedError
+
+
+class Link(Node):
+    """A symbolic link to ``target``, which is as readlink(2) shows it."""
+
+    def __init__(self, target: str) -> None:
+        super().__init__(stat.S_IFLNK | 0o777)
+        self.target = target
+
+
 class Pipe(File):
     """A file that is consumed by reading and can be waited for: ``trace_pipe_raw``.
 

@@ -5,14 +5,21 @@ import time
 from collections.abc import Iterator, Set
 from dataclasses import dataclass
 
-from damon_exporter.config import Config, Monitor
+import numpy as np
+
+from damon_exporter.config import Attribution, Config, Monitor
+from damon_exporter.containers.errors import NamesUnavailable
+from damon_exporter.containers.log_links import read_log_links
 from damon_exporter.kernel import features, memory, procfs
+from damon_exporter.kernel.cgroups import CgroupTree
 from damon_exporter.kernel.damon_sysfs import DamonTree
 from damon_exporter.kernel.errors import Busy, Gone, KernelError
 from damon_exporter.kernel.modules import modules
 from damon_exporter.kernel.ownership import Holder, Survey, TreeLock, survey
+from damon_exporter.kernel.page_frames import PageFrames
 from damon_exporter.kernel.paths import KernelPaths
-from damon_exporter.matching import ProcessFinder, no_pod
+from damon_exporter.matching import PodLookup, ProcessFinder
+from damon_exporter.naming import container_names, kubelet_of
 from damon_exporter.obstacles import obstacles
 from damon_exporter.planning import NO_TUNING, instead_of_tuning
 from damon_exporter.targets import targets_of
@@ -46,6 +53,9 @@ def examine(config: Config, paths: KernelPaths) -> Iterator[Finding]:
         yield Finding(False, "control tree", f"another tool is changing it just now, so look again later: {passing}")
         return
     yield from _memory(paths)
+    if config.attribution:
+        yield from _attribution(config.attribution, paths)
+    yield from _names(config, paths)
     lock_problem = _lock_problem(tree)
     blocked = obstacles(config.kernel.takeover, seen, modules(paths), found, lock_problem)
     if config.kernel.control == "never":
@@ -56,8 +66,10 @@ def examine(config: Config, paths: KernelPaths) -> Iterator[Finding]:
     if not blocked:
         yield Finding(True, "control", _when_free(config, seen))
     by_another = seen.holder is Holder.US and isinstance(lock_problem, Busy)
+    names = container_names(config, paths, lambda: None)
+    names.refresh(time.monotonic())
     for monitor in config.monitors:
-        yield _monitor(monitor, paths, blocked=bool(blocked), by_another=by_another)
+        yield _monitor(monitor, paths, names.owner_of, blocked=bool(blocked), by_another=by_another)
         yield from _tuning(monitor, {feature.name for feature in found if feature.present})
 
 
@@ -101,9 +113,39 @@ def _when_free(config: Config, seen: Survey) -> str:
     return f"DAMON is free: monitors start when it has been so for {config.kernel.settle:g} s (kernel.settle)"
 
 
-def _monitor(monitor: Monitor, paths: KernelPaths, blocked: bool, by_another: bool) -> Finding:
+def _attribution(wanted: Attribution, paths: KernelPaths) -> Iterator[Finding]:
+    """Say whether a pass could be made, by looking at one page frame."""
+    frames, first = PageFrames(paths.procfs), np.zeros(1, np.uint64)
+    looks = [("kinds", frames.flags)] if wanted.kinds else []
+    looks += [("cgroups", frames.cgroups)] if wanted.cgroups else []
+    for name, look in looks:
+        try:
+            look(first)
+        except KernelError as problem:
+            yield Finding(False, f"attribution.{name}", str(problem))
+            continue
+        problem_of_tree = CgroupTree(paths.sysfs).unsupported() if name == "cgroups" else None
+        yield Finding(not problem_of_tree, f"attribution.{name}", problem_of_tree or "page frames can be looked at")
+
+
+def _names(config: Config, paths: KernelPaths) -> Iterator[Finding]:
+    """Say what names containers and pods, if there are any or a kubelet is to be asked."""
+    try:
+        links = read_log_links(paths.container_logs)
+        if links:
+            yield Finding(True, "names of pods", f"{len(links)} containers are named in {paths.container_logs}")
+    except NamesUnavailable as problem:
+        yield Finding(False, "names of pods", str(problem))
+    if kubelet := kubelet_of(config):
+        try:
+            yield Finding(True, "kubelet", f"tells of {len(kubelet.pods())} pods")
+        except NamesUnavailable as problem:
+            yield Finding(False, "kubelet", str(problem))
+
+
+def _monitor(monitor: Monitor, paths: KernelPaths, pod_of: PodLookup, blocked: bool, by_another: bool) -> Finding:
     subject = f"monitor {monitor.name}"
-    reason = targets_of(monitor, paths, no_pod).missing(time.monotonic())
+    reason = targets_of(monitor, paths, pod_of).missing(time.monotonic())
     if by_another:
         return Finding(
             None, subject, "is for the exporter that holds DAMON to run: its landing page says whether it does"
@@ -116,7 +158,7 @@ def _monitor(monitor: Monitor, paths: KernelPaths, blocked: bool, by_another: bo
     if monitor.command:
         return Finding(True, subject, f"will start {monitor.command[0]} and watch it")
     if monitor.processes:
-        found = ProcessFinder(monitor.processes, paths, no_pod).find()
+        found = ProcessFinder(monitor.processes, paths, pod_of).find()
         left_out = f", leaving out {found.dropped} (limit, min_rss)" if found.dropped else ""
         return Finding(True, subject, f"will watch {len(found.taken)} processes{left_out}")
     return Finding(True, subject, "will watch physical memory")

@@ -16,9 +16,9 @@ from damon_exporter.kernel.modules import modules
 from damon_exporter.kernel.paths import KernelPaths
 from damon_exporter.matching import PodLookup, no_pod
 from damon_exporter.obstacles import STUCK, modules_in_the_way, obstacles, reason_of
+from damon_exporter.others import watched_module, watched_slot
 from damon_exporter.roster import Roster, Waiting, Watched
 from damon_exporter.tenure import Tenure
-from damon_exporter.watching import watched_module, watched_slot
 
 log = logging.getLogger(__name__)
 

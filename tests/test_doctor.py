@@ -1,5 +1,6 @@
 """What `damon-exporter doctor` finds: every "no" with its cause and its cure."""
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -80,3 +81,58 @@ def test_what_an_exporter_has_left_does_not_pass_for_one_that_lives(kernel: Fake
     kernel.write("0/state", "off")
     kernel.parameter("damon_stat", "enabled").write_text("Y")
     assert told_of_node(kernel.paths).ok is False
+
+
+# Whose memory
+
+
+@pytest.fixture
+def attributing(tmp_path: Path) -> KernelPaths:
+    """A host on which page frames can be looked at and whose cgroups are of version 2."""
+    paths = KernelPaths(tmp_path / "sys", tmp_path / "proc", tmp_path / "tracing", tmp_path / "root")
+    for file in (paths.procfs / "kpageflags", paths.procfs / "kpagecgroup"):
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(bytes(8))
+    (paths.sysfs / "fs/cgroup").mkdir(parents=True)
+    (paths.sysfs / "fs/cgroup/cgroup.controllers").write_text("cpu memory\n")
+    paths.container_logs.mkdir(parents=True)
+    return paths
+
+
+ATTRIBUTION = "attribution: {cgroups: [/a], kinds: true}"
+
+
+def findings(paths: KernelPaths, configuration: str) -> dict[str, tuple[bool | None, str]]:
+    found = examine(check(parse(configuration)), paths)
+    return {finding.subject: (finding.ok, finding.detail) for finding in found}
+
+
+def test_attribution_that_is_to_be_had_is_told(attributing: KernelPaths) -> None:
+    found = findings(attributing, ATTRIBUTION)
+    assert found["attribution.kinds"][0] is found["attribution.cgroups"][0] is True
+
+
+def test_attribution_that_is_not_to_be_had_is_told_with_the_cure(attributing: KernelPaths) -> None:
+    (attributing.procfs / "kpageflags").unlink()
+    (attributing.sysfs / "fs/cgroup/cgroup.controllers").unlink()
+    found = findings(attributing, ATTRIBUTION)
+    assert found["attribution.kinds"][0] is found["attribution.cgroups"][0] is False
+    assert "set attribution.kinds: false" in found["attribution.kinds"][1]
+    assert "mount the host's /sys/fs/cgroup" in found["attribution.cgroups"][1]
+
+
+def test_attribution_is_not_told_of_where_nobody_asks_for_it(attributing: KernelPaths) -> None:
+    assert not any("attribution" in subject for subject in findings(attributing, ""))
+
+
+def test_it_is_told_how_many_containers_have_names(attributing: KernelPaths) -> None:
+    assert "names of pods" not in findings(attributing, "")
+    (attributing.container_logs / f"cart-1_shop_app-{'a' * 64}.log").touch()
+    assert findings(attributing, "")["names of pods"][1].startswith("1 containers are named")
+
+
+def test_a_kubelet_that_does_not_answer_is_told(attributing: KernelPaths) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+    found = findings(attributing, f"kubernetes: {{kubelet_url: 'https://127.0.0.1:{port}'}}")
+    assert found["kubelet"][0] is False

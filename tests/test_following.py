@@ -33,8 +33,8 @@ class Exporting:
 
     def __init__(self, paths: KernelPaths, configuration: str = GROUPS) -> None:
         config: Config = check(parse(configuration))
-        self.driven = Driven(paths, configuration)
         self.feed: Feed = open_feed(config, paths, lambda: self.driven.supervisor.writer)
+        self.driven = Driven(paths, configuration, sysfs_source=self.feed.name == "sysfs")
         self.watches = Watches(config.export, self.feed.name, paths.procfs)
 
     def close(self) -> None:
@@ -327,3 +327,20 @@ def test_whatever_appears_and_vanishes_what_is_published_is_true(kernel: FakeKer
             max_examples=12, stateful_step_count=14, deadline=None, suppress_health_check=list(HealthCheck)
         ),
     )
+
+
+@on_both
+def test_regions_that_are_sampled_from_sysfs_follow_the_processes_too(kernel: FakeKernel) -> None:
+    sampled = Exporting(kernel.paths, GROUPS.replace("settle: 0s", "settle: 0s, source: sysfs"))
+    try:
+        add(kernel, 41, "a")
+        sampled.settled(lambda now: sizes(now) == {"a": 1})
+        pid = kernel.read("0/pid")
+        add(kernel, 42, "b", 2)
+        sampled.settled(lambda now: sizes(now) == {"a": 1, "b": 2})
+        kernel.remove_process(41)
+        add(kernel, 43, "c", 4)
+        sampled.settled(lambda now: sizes(now) == {"b": 2, "c": 4})
+        assert (kernel.read("0/pid"), sampled.driven.own["db"].restarts) == (pid, 0)
+    finally:
+        sampled.close()

@@ -37,6 +37,7 @@ class TriedRegions:
         self._tuned = tuned
         self._shortest_period = shortest_period
         self._asked: Future[None] | None = None
+        self._answered_ns = 0
         self.due = 0.0
         """When (CLOCK_MONOTONIC, s) the next snapshot may be asked for."""
 
@@ -61,14 +62,14 @@ class TriedRegions:
         asked, self._asked = self._asked, None
         self.due = now + self._shortest_period
         asked.result()
-        started, busy = time.monotonic(), time.thread_time()
+        busy = time.thread_time()
         intervals = self._slot.intervals()
         regions = read_regions(self._slot.folder / "contexts/0/schemes")
         busy = time.thread_time() - busy
         self.due = now + max(self._shortest_period, REST_PER_READING * busy)
         if self._slot.intervals() != intervals:
             raise Incomplete("the intervals changed while regions were read")
-        return Snapshot(self._pid, int(started * 1e9), regions, intervals, intervals.aggregation_us)
+        return Snapshot(self._pid, self._answered_ns, regions, intervals, intervals.aggregation_us)
 
     def _ask(self) -> "Future[None]":
         """Queue the commands; with auto-tuning the files must be brought up to date first."""
@@ -76,7 +77,13 @@ class TriedRegions:
         longer = 2 * self._slot.intervals().aggregation_us / 1e6
         if self._tuned:
             self._writer.submit(self._slot.state_file, "update_tuned_intervals", ours, longer)
-        return self._writer.submit(self._slot.state_file, "update_schemes_tried_regions", ours, longer)
+        asked = self._writer.submit(self._slot.state_file, "update_schemes_tried_regions", ours, longer)
+        asked.add_done_callback(self._note_answer)
+        return asked
+
+    def _note_answer(self, _: "Future[None]") -> None:
+        """What is read later is of now: by then the kdamond may have other targets."""
+        self._answered_ns = time.monotonic_ns()
 
 
 def read_regions(schemes: Path) -> Regions:

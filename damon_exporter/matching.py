@@ -138,7 +138,7 @@ class ProcessFinder:
     def _resident_bytes(self, pid: int) -> int:
         """Return the resident set; 0 if the process has ended."""
         try:
-            return int(read_value(self._path / str(pid) / "statm").split()[1]) * memory.PAGE_SIZE
+            return int(read_value(f"{self._path}/{pid}/statm").split()[1]) * memory.PAGE_SIZE
         except (KernelError, ValueError, IndexError):
             return 0
 

@@ -27,12 +27,12 @@ def is_there(path: Path) -> bool:
 def names_in(folder: Path) -> list[str]:
     """Return the names in a folder; raises `KernelError`."""
     try:
-        return [entry.name for entry in folder.iterdir()]
+        return os.listdir(folder)  # noqa: PTH208 - of the thousands of processes, blocks or regions only names are wanted
     except OSError as error:
         raise explain(error, "list", folder) from error
 
 
-def read_value(path: Path, most: int = LARGEST_FILE) -> str:
+def read_value(path: Path | str, most: int = LARGEST_FILE) -> str:
     """Return a file's text, at most so many bytes of it, without surrounding white space; raises `KernelError`."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)

@@ -45,7 +45,7 @@ PF_KTHREAD = 0x00200000
 def process(procfs: Path, pid: int) -> Process | None:
     """Return the process, or None if there is none (any more)."""
     try:
-        return _parse_stat(pid, read_value(procfs / str(pid) / "stat"))
+        return _parse_stat(pid, read_value(f"{procfs}/{pid}/stat"))  # a string: there may be thousands
     except (KernelError, ValueError, IndexError):
         return None
 
@@ -63,7 +63,7 @@ def command_line(procfs: Path, pid: int) -> str:
     At most the first `LONGEST_COMMAND_LINE` bytes. Bytes that are no UTF-8 become lone surrogates.
     """
     try:
-        text = read_value(procfs / str(pid) / "cmdline", LONGEST_COMMAND_LINE)
+        text = read_value(f"{procfs}/{pid}/cmdline", LONGEST_COMMAND_LINE)
     except KernelError:
         return ""
     return text.rstrip("\0").replace("\0", " ")
@@ -75,7 +75,7 @@ def cgroup(procfs: Path, pid: int) -> str | None:
     Seen from a cgroup namespace of our own, cgroups of others begin with ``/..``. None if the process has ended.
     """
     try:
-        text = read_value(procfs / str(pid) / "cgroup")
+        text = read_value(f"{procfs}/{pid}/cgroup")
     except KernelError:
         return None
     if text.startswith(UNIFIED):  # v2 alone: a single line, whatever stands in it

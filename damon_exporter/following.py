@@ -13,7 +13,7 @@ from damon_exporter.kernel.errors import Gone, KernelError, NotOurs, Stuck
 from damon_exporter.kernel.paths import KernelPaths
 from damon_exporter.planning import Abilities, Planned, plan_monitor
 from damon_exporter.roster import ListedTarget, WatchedProcess
-from damon_exporter.seating import Seating, relabelled, reseated
+from damon_exporter.seating import NOBODY, Seating, relabelled, reseated
 from damon_exporter.targets import Targets
 
 log = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ class Following:
         """The targets, with what is resident of each process."""
         resident = self._targets.resident_bytes
         return tuple(
-            replace(target, resident_bytes=resident.get(target.process.identity, 0)) if target.process else target
+            replace(target, resident_bytes=resident.get(target.identity, 0)) if target.identity else target
             for target in (self.planned.targets if self.planned else ())
         )
 
@@ -69,7 +69,7 @@ class Following:
         self.planned = replace(self.planned, targets=after)
         if any(old.name is not None and self._lingers(new) for old, new in zip(before, after, strict=True)):
             return True  # before the place is given away, whoever reads reports must know that it was left
-        seated = {target.process.identity for target in after if target.name is not None and target.process}
+        seated = {target.identity for target in after if target.name is not None}
         if all(process.identity in seated for process in wanted) and not (
             self.staged or any(map(self._lingers, after))
         ):
@@ -90,11 +90,8 @@ class Following:
 
     def _lingers(self, target: ListedTarget) -> bool:
         """Is it still watched for nothing, as its process has left the group and lives?"""
-        process = target.process
-        if target.name is not None or process is None:
-            return False
-        found = procfs.process(self._paths.procfs, process.pid)
-        return found is not None and found.alive and found.start_ticks == process.start_ticks
+        left = target.name is None and target.process not in (None, NOBODY)
+        return left and target.identity is not None and procfs.lives(self._paths.procfs, target.identity)
 
     def _commit(self, claim: Claim, slot: Slot, pid: int, abilities: Abilities, now: float) -> bool:
         """Have the kdamond take over who is wanted now; False if the kernel has refused it too often."""
@@ -120,7 +117,7 @@ class Following:
         running = self.planned
         if running is None:
             return False
-        seating = reseated(relabelled(running.targets, wanted, 0), wanted)
+        seating = reseated(running.targets, wanted)
         least = running.plan.max_regions
         planned = plan_monitor(self._monitor, seating.targets, abilities, self._paths, least)
         shown, self.staged = None if self.staged else running.plan, True
@@ -134,10 +131,8 @@ class Following:
 
     def _require_living(self, seating: Seating) -> None:
         """Raise `_JustEnded` if a process has: the kernel would refuse the list, and an old one end the kdamond."""
-        ended = self._targets.ended()
-        for target in seating.targets:
-            if target.process and target.process.identity in ended:
-                raise _JustEnded(f"process {target.process.pid} has just ended")
+        if self._targets.ended() & {target.identity for target in seating.targets}:
+            raise _JustEnded("a process has just ended")
 
 
 class _JustEnded(KernelError):

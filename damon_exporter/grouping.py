@@ -31,8 +31,7 @@ def grouping(kdamond: Watched, regions: Regions, end_ns: int) -> Grouping:
     known = kdamond.targets or ()
     indexes, index_of_region = np.unique(regions.target, return_inverse=True)
     present = [(i < len(known) and known[i].name) or f"target{i}" for i in indexes.tolist()]
-    named = [target.name for target in kdamond.living if target.name is not None]
-    position = {name: place for place, name in enumerate(dict.fromkeys((*named, *present)))}
+    position = {name: place for place, name in enumerate(dict.fromkeys((*kdamond.names, *present)))}
     place_of_index = np.asarray([position[name] for name in present], np.intp)
     return Grouping(tuple(position), regions, place_of_index[index_of_region])
 

@@ -173,7 +173,7 @@ class Keeper:
             return claim.start(slot)
         except (Rejected, Gone):
             ended = self._targets.ended()
-            if any(target.process and target.process.identity in ended for target in planned.targets):
+            if any(target.identity in ended for target in planned.targets):
                 raise NothingToWatch("a process ended just when it was to be watched") from None
             raise
 
@@ -205,19 +205,21 @@ class Keeper:
         self._intervals = slot.intervals()
         if now - self._started > LONGEST_BACK_OFF:
             self._yielding.reset()
-        if self._changed_since is None and not (alive and self._catch_up(claim, slot, abilities, now)):
-            self._ending = True
-        if self._ending and self._pid:
-            claim.stop(slot, self._pid)
+        if self._changed_since is None and not self._ending:
+            self._ending = not alive or self._needs_restart(claim, slot, abilities, now)
+        if self._ending:
+            if slot.pid() == self._pid:
+                claim.stop(slot, self._pid)
             self._pid = 0
 
-    def _catch_up(self, claim: Claim, slot: Slot, abilities: Abilities, now: float) -> bool:
-        """Follow the processes that come and go; False if that takes a restart."""
+    def _needs_restart(self, claim: Claim, slot: Slot, abilities: Abilities, now: float) -> bool:
+        """Follow the processes that come and go, without a restart if that is possible."""
         try:
-            return self._following.catch_up(claim, slot, self._pid, abilities, now)
+            return not self._following.catch_up(claim, slot, self._pid, abilities, now)
+        except NothingToWatch:  # those that matched live, and do not match any more
+            return True
         except Gone as problem:
             log.warning("monitor %s is started again: %s", self.monitor.name, problem)
-            self._pid = 0
             return True
 
     def _compare(self, slot: Slot, now: float) -> None:

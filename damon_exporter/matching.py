@@ -12,10 +12,10 @@ from damon_exporter.containers.directory import Named
 from damon_exporter.escaping import printable
 from damon_exporter.kernel import memory, procfs
 from damon_exporter.kernel.cgroup_namespace import CgroupNamespace
-from damon_exporter.kernel.deaths import Identity
 from damon_exporter.kernel.errors import KernelError
 from damon_exporter.kernel.files import read_value
 from damon_exporter.kernel.paths import KernelPaths
+from damon_exporter.kernel.procfs import Identity
 from damon_exporter.roster import WatchedProcess
 from damon_exporter.state import Owner
 
@@ -66,21 +66,21 @@ class ProcessFinder:
         A change of rank alone changes neither the choice nor the order: either would cost idle ages. Raises
         `KernelError` without procfs.
         """
-        found = dict(self._matching())
-        resident = {process.identity: self._resident_bytes(process.pid) for process in found.values()}
+        found = [*self._matching()]
+        resident = {process.identity: self._resident_bytes(process.pid) for process in found}
 
         def rank(process: WatchedProcess) -> tuple[bool, int, int]:
             return process.identity not in watched, -resident[process.identity], process.pid
 
         enough = [
             process
-            for process in found.values()
+            for process in found
             if process.identity in watched or resident[process.identity] >= self._chosen.min_rss
         ]
         taken = sorted(sorted(enough, key=rank)[: self._chosen.limit], key=lambda process: process.pid)
         return Matches(tuple(taken), len(found) - len(taken), resident)
 
-    def _matching(self) -> Iterator[tuple[int, WatchedProcess]]:
+    def _matching(self) -> Iterator[WatchedProcess]:
         for process in self._candidates():
             if (
                 process.alive
@@ -88,7 +88,7 @@ class ProcessFinder:
                 and (owner := self._match(process))
             ):
                 name = self._group_name(process, owner)
-                yield process.pid, WatchedProcess(process.pid, process.start_ticks, name, owner)
+                yield WatchedProcess(process.pid, process.start_ticks, name, owner)
 
     def _is_grown(self, process: procfs.Process) -> bool:
         if not process.alive or process.pid in self._named_pids:

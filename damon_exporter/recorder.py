@@ -142,11 +142,7 @@ def _end_of(pid: int, path: Path) -> Callable[[], bool]:
     if not found.alive:
         raise RecordingError(f"process {pid}, a zombie or kernel thread, has no memory: give the pid of one that runs")
 
-    def ended() -> bool:
-        now = procfs.process(path, pid)
-        return now is None or not now.alive or now.start_ticks != found.start_ticks
-
-    return ended
+    return lambda: not procfs.lives(path, found.identity)
 
 
 def _listen(

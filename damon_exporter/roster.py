@@ -4,7 +4,7 @@ from collections.abc import Mapping, Set
 from dataclasses import dataclass, field, replace
 
 from damon_exporter.analysis.snapshot import Intervals
-from damon_exporter.kernel.deaths import Identity
+from damon_exporter.kernel.procfs import Identity
 from damon_exporter.state import NOBODYS, Owner
 
 PHYSICAL = "physical"
@@ -39,9 +39,14 @@ class ListedTarget:
     resident_bytes: int = 0
 
     @property
+    def identity(self) -> Identity | None:
+        """Which process it is; None for other people's targets."""
+        return self.process.identity if self.process else None
+
+    @property
     def occupant(self) -> object:
         """What makes it another target when it changes."""
-        return self.name, self.process.identity if self.process else None
+        return self.name, self.identity
 
 
 def listed(*names: str) -> tuple[ListedTarget, ...]:
@@ -78,18 +83,20 @@ class Watched:
         return tuple(target for target in self.targets or () if target.name is not None)
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """The names of those, several times if several processes are one group."""
+        return tuple(target.name for target in self.targets or () if target.name is not None)
+
+    @property
     def processes(self) -> tuple[Identity, ...]:
         """The processes that are targets."""
-        return tuple(target.process.identity for target in self.living if target.process)
+        return tuple(target.identity for target in self.living if target.identity)
 
     def without(self, ended: Set[Identity]) -> "Watched":
         """Return it without the processes that have ended since."""
         if not self.targets or ended.isdisjoint(self.processes):
             return self
-        rest = (
-            replace(target, name=None) if target.process and target.process.identity in ended else target
-            for target in self.targets
-        )
+        rest = (replace(target, name=None) if target.identity in ended else target for target in self.targets)
         return replace(self, targets=tuple(rest))
 
 

@@ -15,27 +15,27 @@ from damon_exporter.roster import ListedTarget, WatchedProcess
 NOBODY = WatchedProcess(KTHREADD_PID, 0, "")
 """A kernel thread: it is always there, and DAMON finds no memory to watch in it."""
 
-Targets = tuple[ListedTarget, ...]
+Places = tuple[ListedTarget, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Seating:
     """A list of targets; ``fresh`` are the indexes of those that the kernel does not know yet."""
 
-    targets: Targets
+    targets: Places
     fresh: frozenset[int]
 
-    def known_since(self, at_ns: int) -> Targets:
+    def known_since(self, at_ns: int) -> Places:
         """Return the targets when the kernel has been told of the fresh ones."""
         return tuple(replace(t, since_ns=at_ns) if i in self.fresh else t for i, t in enumerate(self.targets))
 
 
-def seated(processes: Sequence[WatchedProcess]) -> Targets:
+def seated(processes: Sequence[WatchedProcess]) -> Places:
     """Return the list that a kdamond is started with."""
     return tuple(ListedTarget(process.name, process) for process in processes)
 
 
-def recognised(pids: Sequence[int], found: Collection[WatchedProcess], kdamond_started: int) -> Targets:
+def recognised(pids: Sequence[int], found: Collection[WatchedProcess], kdamond_started: int) -> Places:
     """Return the list of a kdamond that an earlier run has left, from its files.
 
     A process that has started after the kdamond (ticks since boot) may have got the pid of one that was watched.
@@ -48,7 +48,7 @@ def recognised(pids: Sequence[int], found: Collection[WatchedProcess], kdamond_s
     )
 
 
-def relabelled(targets: Targets, wanted: Collection[WatchedProcess], settled_ns: int) -> Targets:
+def relabelled(targets: Places, wanted: Collection[WatchedProcess], settled_ns: int) -> Places:
     """Return the list as it is to be told of now: nothing of those who are not wanted any more.
 
     A process that is wanted under another name has probably started another program (exec): until DAMON has looked
@@ -69,14 +69,14 @@ def relabelled(targets: Targets, wanted: Collection[WatchedProcess], settled_ns:
     return tuple(map(told, targets))
 
 
-def reseated(targets: Targets, wanted: Sequence[WatchedProcess]) -> Seating:
+def reseated(targets: Places, wanted: Sequence[WatchedProcess]) -> Seating:
     """Return the list to commit: those who come take the places that have been left, then new ones at the end.
 
-    ``targets`` are as `relabelled` has them. Empty places at the end are given up.
+    ``targets`` are as `relabelled` has them, but some may have ended since. Empty places at the end are given up.
     """
-    staying = {target.process.identity for target in targets if target.name is not None and target.process}
+    places = [*relabelled(targets, wanted, 0)]
+    staying = {target.identity for target in places if target.name is not None}
     coming = [process for process in wanted if process.identity not in staying]
-    places = [*targets]
     left = [i for i, target in enumerate(places) if target.name is None]
     for index, process in zip([*left, *range(len(places), len(places) + len(coming))], coming, strict=False):
         places[index : index + 1] = [ListedTarget(process.name, process)]

@@ -7,8 +7,9 @@ from typing import Protocol
 
 from damon_exporter.config import Monitor, Processes
 from damon_exporter.kernel import procfs
-from damon_exporter.kernel.deaths import WHOEVER, Deaths, Identity
+from damon_exporter.kernel.deaths import Deaths
 from damon_exporter.kernel.paths import KernelPaths
+from damon_exporter.kernel.procfs import WHOEVER, Identity
 from damon_exporter.matching import Matches, PodLookup, ProcessFinder, describe_absence
 from damon_exporter.roster import ListedTarget, WatchedProcess
 
@@ -121,8 +122,7 @@ class MatchingProcesses:
         """Does any still live? A zombie does not."""
         ended = self.ended()
         followed = {found.identity for found in self._found.taken}
-        identities = (target.process.identity for target in targets if target.process)
-        return any(identity in followed and identity not in ended for identity in identities)
+        return any(target.identity in followed and target.identity not in ended for target in targets)
 
     def ended(self) -> Set[Identity]:
         """Return those of the processes found that have ended, zombies too."""

@@ -53,7 +53,7 @@ class Watch:
             self._cpu_reading = None
         left = _left(self._kdamond.targets or (), kdamond.targets or ())
         if left:
-            self._series.drop(left, [target.name for target in kdamond.living if target.name is not None])
+            self._series.drop(left, kdamond.names)
         self._kdamond = kdamond
 
     @property

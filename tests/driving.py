@@ -62,11 +62,6 @@ class Driven:
         return next(found for found in (*roster.watched, *roster.waiting) if found.name == name)
 
 
-def names(kdamond: Watched) -> list[str]:
-    """The targets of which something is told, by index."""
-    return [target.name for target in kdamond.living if target.name is not None]
-
-
 def everything(kernel: FakeKernel) -> dict[str, str]:
     """What all of DAMON's files show, but those that the kernel counts up by itself, and the trace instances."""
     shown = {str(path): path.read_text() for path in _files(kernel)}

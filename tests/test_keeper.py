@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from driving import PHYSICAL, SETTLED, Driven, everything, names, on_both, wait_for
+from driving import PHYSICAL, SETTLED, Driven, everything, on_both, wait_for
 from written import WriteLog
 
 from damon_exporter.analysis.snapshot import Intervals
@@ -285,7 +285,7 @@ def test_processes_are_watched_by_name(kernel: FakeKernel) -> None:
     with Driven(kernel.paths, POSTGRES) as driven:
         driven.look()
         assert pids_watched(kernel) == [42]
-        assert names(driven.own["db"]) == ["postgres"]
+        assert list(driven.own["db"].names) == ["postgres"]
 
 
 def test_a_name_that_nothing_has_waits_and_is_found_later(kernel: FakeKernel) -> None:
@@ -565,7 +565,7 @@ def test_a_command_is_started_once_watched_and_reaped_when_it_ends(kernel: FakeK
         (pid,) = pids_watched(kernel)
         kernel.add_process(pid, "sleep")
         driven.look()
-        assert names(driven.own["bench"]) == ["sleep"]
+        assert list(driven.own["bench"].names) == ["sleep"]
         os.kill(pid, signal.SIGTERM)
         kernel.remove_process(pid)
         wait_for(lambda: driven.look() and driven.supervisor.commands_ended)

@@ -6,19 +6,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from damon_exporter.roster import ListedTarget, WatchedProcess
-from damon_exporter.seating import NOBODY, Targets, recognised, relabelled, reseated, seated
+from damon_exporter.seating import NOBODY, Places, recognised, relabelled, reseated, seated
 
 
 def process(pid: int, name: str = "postgres", start_ticks: int = 0) -> WatchedProcess:
     return WatchedProcess(pid, start_ticks or pid, name)
 
 
-def pids(targets: Targets) -> list[int | None]:
+def pids(targets: Places) -> list[int | None]:
     """The pids that the kernel is told; None is nobody's."""
     return [None if target.process in (None, NOBODY) else target.process.pid for target in targets if target.process]
 
 
-def followed(targets: Targets, wanted: Sequence[WatchedProcess]) -> Targets:
+def followed(targets: Places, wanted: Sequence[WatchedProcess]) -> Places:
     """What becomes of a list when these processes are wanted, and the kernel has taken it."""
     return reseated(relabelled(targets, wanted, 0), wanted).known_since(1)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from queue import Queue
 
 import pytest
-from driving import PHYSICAL, Driven, everything, names, on_both, restage, run_somebodys, stage_somebodys, wait_for
+from driving import PHYSICAL, Driven, everything, on_both, restage, run_somebodys, stage_somebodys, wait_for
 from written import WriteLog
 
 from damon_exporter.config.loading import check
@@ -151,7 +151,7 @@ def test_kdamonds_of_others_are_observed_and_not_touched(
     with Driven(kernel.paths) as driven:
         roster = driven.look_for(60, every=20)
         (theirs,) = roster.watched
-        assert (theirs.name, theirs.owner, theirs.pid, names(theirs)) == ("sysfs0", "foreign", pid, ["target0"])
+        assert (theirs.name, theirs.owner, theirs.pid, list(theirs.names)) == ("sysfs0", "foreign", pid, ["target0"])
         assert "kdamonds of another tool run" in roster.blocked["foreign_kdamond"]
         assert driven.waiting == {"node": "DAMON cannot be taken now: foreign_kdamond"}
     assert log.writes == []

@@ -8,14 +8,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from damon_exporter.kernel import procfs
+from damon_exporter.kernel.procfs import Identity
 
 log = logging.getLogger(__name__)
-
-Identity = tuple[int, int]
-"""A pid, and when (ticks since boot) the process with that pid started: pids are used again."""
-
-WHOEVER = 0
-"""A time of start that fits any process: of a child that we have not reaped, nobody else gets the pid."""
 
 
 class Deaths:
@@ -50,7 +45,7 @@ class Deaths:
         if self._pidfds:
             by_fd = {fd: process for process, fd in self._pidfds.items()}
             self._ended |= {by_fd[fd] for fd, _ in self._epoll.poll(0, len(by_fd))}
-        self._ended |= {process for process in self._looked_at - self._ended if not self._lives(process)}
+        self._ended |= {process for process in self._looked_at - self._ended if not procfs.lives(self._path, process)}
         return frozenset(self._ended)
 
     def close(self) -> None:
@@ -61,7 +56,7 @@ class Deaths:
     def _begin(self, process: Identity) -> None:
         """Open the pidfd first and look second: then it is this process's and not that of a later one with its pid."""
         fd = self._open(process[0])
-        if not self._lives(process):
+        if not procfs.lives(self._path, process):
             self._ended.add(process)
             if fd is not None:
                 os.close(fd)
@@ -79,8 +74,3 @@ class Deaths:
         except OSError as error:
             log.debug("process %d is looked at, as it has no pidfd for us: %s", pid, error.strerror)
             return None
-
-    def _lives(self, process: Identity) -> bool:
-        pid, start_ticks = process
-        found = procfs.process(self._path, pid)
-        return found is not None and found.alive and start_ticks in (found.start_ticks, WHOEVER)

@@ -17,6 +17,13 @@ LONGEST_COMMAND_LINE = 4096
 UNIFIED = "0::"
 
 
+Identity = tuple[int, int]
+"""A pid, and when (ticks since boot) the process with that pid started: pids are used again."""
+
+WHOEVER = 0
+"""A time of start that fits any process: of a child that we have not reaped, nobody else gets the pid."""
+
+
 @dataclass(frozen=True, slots=True)
 class Process:
     """One process: ``start_ticks`` since boot tells it from a later one with the same pid."""
@@ -27,6 +34,11 @@ class Process:
     state: str
     kernel_thread: bool
     cpu_seconds: float
+
+    @property
+    def identity(self) -> Identity:
+        """What tells it from a later process with its pid."""
+        return self.pid, self.start_ticks
 
     @property
     def alive(self) -> bool:
@@ -48,6 +60,13 @@ def process(procfs: Path, pid: int) -> Process | None:
         return _parse_stat(pid, read_value(f"{procfs}/{pid}/stat"))  # a string: there may be thousands
     except (KernelError, ValueError, IndexError):
         return None
+
+
+def lives(procfs: Path, identity: Identity) -> bool:
+    """Is this very process still there, with memory that can be watched?"""
+    pid, start_ticks = identity
+    found = process(procfs, pid)
+    return found is not None and found.alive and start_ticks in (found.start_ticks, WHOEVER)
 
 
 def processes(procfs: Path) -> Iterator[Process]:

@@ -9,7 +9,8 @@ import pytest
 from driving import wait_for
 
 from damon_exporter.kernel import procfs
-from damon_exporter.kernel.deaths import Deaths, Identity
+from damon_exporter.kernel.deaths import Deaths
+from damon_exporter.kernel.procfs import Identity
 
 PROC = Path("/proc")
 

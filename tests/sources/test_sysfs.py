@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from driving import Driven, names
+from driving import Driven
 from written import WriteLog
 
 from damon_exporter.analysis.snapshot import Intervals, Regions, Snapshot
@@ -119,7 +119,7 @@ def test_each_process_has_its_own_regions(kernel: FakeKernel, sampling: Sampling
             pid, "postgres", memory=[(start, start + 16 * MIB, 1.0), (start + 16 * MIB, start + 64 * MIB, 0.0)]
         )
     driven, reader = sampling(PROCESSES)
-    assert names(driven.own["db"]) == ["42", "43"]
+    assert list(driven.own["db"].names) == ["42", "43"]
     regions = next_snapshot(reader).regions
     for target, start in ((0, 64 * MIB), (1, 640 * MIB)):
         mine = spans(regions, target)

@@ -8,30 +8,13 @@ from numpy.typing import NDArray
 
 from damon_exporter.analysis import bands, heatmap, idle, workingset
 from damon_exporter.analysis.bands import I64, Groups
-from damon_exporter.analysis.snapshot import F64, Snapshot
-from damon_exporter.analysis.window import SlidingWindow
+from damon_exporter.analysis.snapshot import F64, Intervals, Snapshot
 from damon_exporter.config import Export
-from damon_exporter.state import Band, Heatmap, Histogram, TargetState
-
-WORKING_SET_BOUNDS = tuple(float(2**20 * 4**n) for n in range(13))
-"""1 MiB · 4ⁿ up to 16 TiB, alike on every node so that fleets can be summed."""
+from damon_exporter.row import Row
+from damon_exporter.state import Histogram, TargetState
 
 LONGEST_GAP = 2
 """A snapshot that comes later than this many aggregation intervals after the last one adds to no integral."""
-
-
-class _Row:
-    """The running sums of one target."""
-
-    def __init__(self, settings: Export, bins: int) -> None:
-        self.observed_seconds = 0.0
-        self.snapshots = 0
-        self.estimated_access_bytes = 0.0
-        self.band_byte_seconds: F64 = np.zeros(len(settings.bands))
-        self.bin_seconds: F64 = np.zeros(bins)
-        self.distribution: I64 = np.zeros(len(WORKING_SET_BOUNDS) + 1, np.int64)
-        self.distribution_sum = 0
-        self.window = SlidingWindow(int(settings.working_set.window * 1e9))
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +46,7 @@ class MonitorSeries:
         self._bins = settings.heatmap.bins if with_heatmap else 0
         self._bounds = [bound for _, bound in settings.bands]
         self._idle_bounds_us = np.asarray([round(s * 1e6) for s in settings.idle_age], np.int64)
-        self._rows: dict[str, _Row] = {}
+        self._rows: dict[str, Row] = {}
         self._pieces = idle.NO_PIECES
         self._latest: _Latest | None = None
 
@@ -79,7 +62,7 @@ class MonitorSeries:
 
     def observe(self, snapshot: Snapshot, names: Sequence[str], group: Groups) -> None:
         """Take in a snapshot whose regions belong to the targets ``names[group]``."""
-        self._rows = {name: self._rows.get(name) or _Row(self._settings, self._bins) for name in names}
+        self._rows = {name: self._rows.get(name) or Row(self._settings, self._bins) for name in names}
         elapsed_us = self._elapsed_us(snapshot)
         latest = self._latest = self._analysed(snapshot, tuple(names), group, self._carry_idle(snapshot, elapsed_us))
         self._count(latest)
@@ -115,22 +98,20 @@ class MonitorSeries:
                 monitored_bytes=int(monitored[i]),
                 regions=int(regions[i]),
                 working_set_bytes=int(latest.working_sets[i]),
-                working_set_percentiles=self._percentiles(row, now_ns),
-                working_set_distribution=Histogram(
-                    WORKING_SET_BOUNDS, tuple(row.distribution.tolist()), row.distribution_sum
-                ),
+                working_set_percentiles=row.percentiles(now_ns),
+                working_set_distribution=row.distribution(),
                 observed_seconds=row.observed_seconds,
                 estimated_access_bytes=int(row.estimated_access_bytes),
                 snapshots=row.snapshots,
                 last_snapshot_timestamp=timestamp,
-                bands=self._bands(row, by_band[i]) if by_band is not None else None,
+                bands=row.bands(by_band[i]) if by_band is not None else None,
                 idle_age=idle_ages[i] if idle_ages else None,
-                heatmap=self._heatmap(row, int(monitored[i])) if by_band is not None else None,
+                heatmap=row.heatmap(int(monitored[i])) if by_band is not None else None,
             )
             for i, name, row in self._present_rows(latest)
         )
 
-    def _present_rows(self, latest: _Latest) -> Iterator[tuple[int, str, _Row]]:
+    def _present_rows(self, latest: _Latest) -> Iterator[tuple[int, str, Row]]:
         """Yield the targets of which the snapshot has regions, with their positions in it."""
         for i in np.flatnonzero(latest.present).tolist():
             if row := self._rows.get(latest.names[i]):
@@ -177,32 +158,24 @@ class MonitorSeries:
     def _count(self, latest: _Latest) -> None:
         """Add what needs no time: one observation per snapshot."""
         snapshot = latest.snapshot
-        accessed = bands.estimated_access_bytes(snapshot.regions, latest.group, len(latest.names))
-        buckets = np.searchsorted(WORKING_SET_BOUNDS, latest.working_sets, side="left")
+        accessed = bands.estimated_access_bytes(snapshot.regions, latest.group, len(latest.names)).tolist()
         working_sets = latest.working_sets.tolist()
         for i, _, row in self._present_rows(latest):
-            working_set = working_sets[i]
-            row.snapshots += 1
-            row.estimated_access_bytes += accessed[i]
-            row.distribution[buckets[i]] += 1
-            row.distribution_sum += working_set
-            row.window.append(snapshot.end_ns, working_set)
+            row.count(snapshot.end_ns, working_sets[i], accessed[i])
 
     def _integrate(self, latest: _Latest, elapsed_us: int) -> None:
         """Add what is multiplied by the time that the snapshot covers, if nothing is missing before it."""
         intervals = latest.snapshot.intervals
         if intervals is None or latest.bands is None or not 0 < elapsed_us <= LONGEST_GAP * intervals.aggregation_us:
             return
-        seconds = elapsed_us / 1e6
+        heat = self._heat(latest, intervals) if self._bins else None
         for i, _, row in self._present_rows(latest):
-            row.observed_seconds += seconds
-            row.band_byte_seconds += latest.bands[i] * seconds
-        if self._bins:
-            regions = latest.snapshot.regions
-            ratios = bands.access_ratios(regions, intervals)
-            heat = heatmap.bin_ratios(ratios, regions.sizes, latest.group, len(latest.names), self._bins)
-            for i, _, row in self._present_rows(latest):
-                row.bin_seconds += heat[i] * seconds
+            row.integrate(elapsed_us / 1e6, latest.bands[i], None if heat is None else heat[i])
+
+    def _heat(self, latest: _Latest, intervals: Intervals) -> F64:
+        regions = latest.snapshot.regions
+        ratios = bands.access_ratios(regions, intervals)
+        return heatmap.bin_ratios(ratios, regions.sizes, latest.group, len(latest.names), self._bins)
 
     def _idle_histograms(self, latest: _Latest) -> list[Histogram] | None:
         if latest.ages is None:
@@ -211,20 +184,3 @@ class MonitorSeries:
         counts, sums = idle.idle_bytes(latest.ages, sizes, latest.group, len(latest.names), self._idle_bounds_us)
         bounds = self._settings.idle_age
         return [Histogram(bounds, tuple(row.tolist()), float(sums[i])) for i, row in enumerate(counts)]
-
-    def _percentiles(self, row: _Row, now_ns: int) -> dict[str, int]:
-        values = np.sort(row.window.values(now_ns))
-        if not len(values):
-            return {}
-        return {str(p): workingset.percentile_bytes(values, p) for p in self._settings.working_set.percentiles}
-
-    def _bands(self, row: _Row, by_band: I64) -> tuple[Band, ...]:
-        return tuple(
-            Band(name, int(by_band[b]), float(row.band_byte_seconds[b]))
-            for b, (name, _) in enumerate(self._settings.bands)
-        )
-
-    def _heatmap(self, row: _Row, monitored_bytes: int) -> Heatmap | None:
-        if not self._bins:
-            return None
-        return Heatmap(tuple(row.bin_seconds.tolist()), monitored_bytes / self._bins)

@@ -8,7 +8,7 @@ from made_regions import INTERVALS, MIB, any_regions, regions
 from made_series import A_MS, IDLE, MIXED, Watching, band_byte_seconds, band_bytes, idle_bytes
 
 from damon_exporter.analysis.snapshot import Regions
-from damon_exporter.series import WORKING_SET_BOUNDS
+from damon_exporter.row import WORKING_SET_BOUNDS
 
 # Gauges
 

@@ -1,0 +1,67 @@
+"""The running sums of one target, and what is published of them."""
+
+from bisect import bisect_left
+
+import numpy as np
+
+from damon_exporter.analysis import workingset
+from damon_exporter.analysis.bands import I64
+from damon_exporter.analysis.snapshot import F64
+from damon_exporter.analysis.window import SlidingWindow
+from damon_exporter.config import Export
+from damon_exporter.state import Band, Heatmap, Histogram
+
+WORKING_SET_BOUNDS = tuple(float(2**20 * 4**n) for n in range(13))
+"""1 MiB · 4ⁿ up to 16 TiB, alike on every node so that fleets can be summed."""
+
+
+class Row:
+    """Counts snapshots, and integrates over the time that they cover."""
+
+    def __init__(self, settings: Export, bins: int) -> None:
+        self._bands = tuple(name for name, _ in settings.bands)
+        self._percentiles = settings.working_set.percentiles
+        self._band_byte_seconds: F64 = np.zeros(len(settings.bands))
+        self._bin_seconds: F64 = np.zeros(bins)
+        self._distribution = [0] * (len(WORKING_SET_BOUNDS) + 1)
+        self._distribution_sum = 0
+        self._window = SlidingWindow(int(settings.working_set.window * 1e9))
+        self.observed_seconds = 0.0
+        self.snapshots = 0
+        self.estimated_access_bytes = 0.0
+
+    def count(self, end_ns: int, working_set: int, accessed_bytes: float) -> None:
+        """Take in one snapshot, which ended at ``end_ns``."""
+        self.snapshots += 1
+        self.estimated_access_bytes += accessed_bytes
+        self._distribution[bisect_left(WORKING_SET_BOUNDS, working_set)] += 1
+        self._distribution_sum += working_set
+        self._window.append(end_ns, working_set)
+
+    def integrate(self, seconds: float, band_bytes: I64, bin_ratios: F64 | None) -> None:
+        """Add what held for so long: bytes by band, and the mean access ratio of every bin of the heatmap."""
+        self.observed_seconds += seconds
+        self._band_byte_seconds += band_bytes * seconds
+        if bin_ratios is not None:
+            self._bin_seconds += bin_ratios * seconds
+
+    def percentiles(self, now_ns: int) -> dict[str, int]:
+        """Return the percentiles of the working sets in the window that ends now; empty if there is none in it."""
+        values = np.sort(self._window.values(now_ns))
+        if not len(values):
+            return {}
+        return {str(p): workingset.percentile_bytes(values, p) for p in self._percentiles}
+
+    def distribution(self) -> Histogram:
+        """Return the distribution of working sets, one observation per snapshot."""
+        return Histogram(WORKING_SET_BOUNDS, tuple(self._distribution), self._distribution_sum)
+
+    def bands(self, band_bytes: I64) -> tuple[Band, ...]:
+        """Return every band with its bytes in the last snapshot."""
+        columns = zip(self._bands, band_bytes.tolist(), self._band_byte_seconds.tolist(), strict=True)
+        return tuple(Band(name, size, byte_seconds) for name, size, byte_seconds in columns)
+
+    def heatmap(self, monitored_bytes: int) -> Heatmap | None:
+        """Return the heatmap, None if there is none."""
+        bins = len(self._bin_seconds)
+        return Heatmap(tuple(self._bin_seconds.tolist()), monitored_bytes / bins) if bins else None

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from damon_exporter.config import Attribution, Config, Monitor
-from damon_exporter.containers.errors import NamesUnavailable
-from damon_exporter.containers.log_links import read_log_links
+from damon_exporter.containers.names import ContainerNames
 from damon_exporter.kernel import features, memory, procfs
 from damon_exporter.kernel.cgroups import CgroupTree
 from damon_exporter.kernel.damon_sysfs import DamonTree
@@ -18,8 +17,8 @@ from damon_exporter.kernel.modules import modules
 from damon_exporter.kernel.ownership import Holder, Survey, TreeLock, survey
 from damon_exporter.kernel.page_frames import PageFrames
 from damon_exporter.kernel.paths import KernelPaths
-from damon_exporter.matching import PodLookup, ProcessFinder
-from damon_exporter.naming import container_names, kubelet_of
+from damon_exporter.matching import PodLookup
+from damon_exporter.naming import container_names
 from damon_exporter.obstacles import obstacles
 from damon_exporter.planning import NO_TUNING, instead_of_tuning
 from damon_exporter.targets import targets_of
@@ -55,7 +54,9 @@ def examine(config: Config, paths: KernelPaths) -> Iterator[Finding]:
     yield from _memory(paths)
     if config.attribution:
         yield from _attribution(config.attribution, paths)
-    yield from _names(config, paths)
+    names = container_names(config, paths, lambda: None)
+    names.refresh(time.monotonic())
+    yield from _names(names)
     lock_problem = _lock_problem(tree)
     blocked = obstacles(config.kernel.takeover, seen, modules(paths), found, lock_problem)
     if config.kernel.control == "never":
@@ -66,8 +67,6 @@ def examine(config: Config, paths: KernelPaths) -> Iterator[Finding]:
     if not blocked:
         yield Finding(True, "control", _when_free(config, seen))
     by_another = seen.holder is Holder.US and isinstance(lock_problem, Busy)
-    names = container_names(config, paths, lambda: None)
-    names.refresh(time.monotonic())
     for monitor in config.monitors:
         yield _monitor(monitor, paths, names.owner_of, blocked=bool(blocked), by_another=by_another)
         yield from _tuning(monitor, {feature.name for feature in found if feature.present})
@@ -128,24 +127,18 @@ def _attribution(wanted: Attribution, paths: KernelPaths) -> Iterator[Finding]:
         yield Finding(not problem_of_tree, f"attribution.{name}", problem_of_tree or "page frames can be looked at")
 
 
-def _names(config: Config, paths: KernelPaths) -> Iterator[Finding]:
-    """Say what names containers and pods, if there are any or a kubelet is to be asked."""
-    try:
-        links = read_log_links(paths.container_logs)
-        if links:
-            yield Finding(True, "names of pods", f"{len(links)} containers are named in {paths.container_logs}")
-    except NamesUnavailable as problem:
-        yield Finding(False, "names of pods", str(problem))
-    if kubelet := kubelet_of(config):
-        try:
-            yield Finding(True, "kubelet", f"tells of {len(kubelet.pods())} pods")
-        except NamesUnavailable as problem:
-            yield Finding(False, "kubelet", str(problem))
+def _names(names: ContainerNames) -> Iterator[Finding]:
+    """Say whether containers have names, if there are any or a kubelet is to be asked."""
+    for problem in names.problems:
+        yield Finding(False, "names of pods", problem)
+    if names.named:
+        yield Finding(True, "names of pods", f"{names.named} containers have names")
 
 
 def _monitor(monitor: Monitor, paths: KernelPaths, pod_of: PodLookup, blocked: bool, by_another: bool) -> Finding:
     subject = f"monitor {monitor.name}"
-    reason = targets_of(monitor, paths, pod_of).missing(time.monotonic())
+    now, targets = time.monotonic(), targets_of(monitor, paths, pod_of)
+    reason = targets.missing(now)
     if by_another:
         return Finding(
             None, subject, "is for the exporter that holds DAMON to run: its landing page says whether it does"
@@ -158,9 +151,8 @@ def _monitor(monitor: Monitor, paths: KernelPaths, pod_of: PodLookup, blocked: b
     if monitor.command:
         return Finding(True, subject, f"will start {monitor.command[0]} and watch it")
     if monitor.processes:
-        found = ProcessFinder(monitor.processes, paths, pod_of).find()
-        left_out = f", leaving out {found.dropped} (limit, min_rss)" if found.dropped else ""
-        return Finding(True, subject, f"will watch {len(found.taken)} processes{left_out}")
+        left_out = f", leaving out {targets.dropped} (limit, min_rss)" if targets.dropped else ""
+        return Finding(True, subject, f"will watch {len(targets.find(now))} processes{left_out}")
     return Finding(True, subject, "will watch physical memory")
 
 

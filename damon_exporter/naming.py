@@ -12,14 +12,9 @@ from damon_exporter.state import Owner
 
 def container_names(config: Config, paths: KernelPaths, on_failure: Callable[[], None]) -> ContainerNames:
     """Return what names containers and pods: links on this host, and its kubelet if that is configured."""
-    pod_labels = config.kubernetes.pod_labels if config.kubernetes else ()
-    return ContainerNames(paths.container_logs, kubelet_of(config), pod_labels, on_failure)
-
-
-def kubelet_of(config: Config) -> Kubelet | None:
-    """Return the kubelet that is to be asked, if any is."""
     asked = config.kubernetes
-    return Kubelet(asked.kubelet_url, asked.token_file, asked.ca_file) if asked else None
+    kubelet = Kubelet(asked.kubelet_url, asked.token_file, asked.ca_file) if asked else None
+    return ContainerNames(paths.container_logs, kubelet, asked.pod_labels if asked else (), on_failure)
 
 
 def owners(names: ContainerNames) -> Callable[[str], Owner]:

@@ -140,7 +140,7 @@ class Sampler:
     def _reasons(self, roster: Roster, monitors: tuple[MonitorState, ...]) -> tuple[str, ...]:
         """Say everything that a person should know who wonders about a number that is missing."""
         sentences = [*self._feed.problems, *roster.blocked.values()]
-        sentences += self._passes.problems if self._passes else ()
+        sentences += [*self._names.problems, *(self._passes.problems if self._passes else ())]
         sentences += [f"{monitor.name} does not run: {monitor.reason}" for monitor in roster.waiting]
         sentences += [f"{monitor.name}: {monitor.reason}" for monitor in monitors if not monitor.up]
         if not monitors:

@@ -128,11 +128,11 @@ def test_attribution_is_not_told_of_where_nobody_asks_for_it(attributing: Kernel
 def test_it_is_told_how_many_containers_have_names(attributing: KernelPaths) -> None:
     assert "names of pods" not in findings(attributing, "")
     (attributing.container_logs / f"cart-1_shop_app-{'a' * 64}.log").touch()
-    assert findings(attributing, "")["names of pods"][1].startswith("1 containers are named")
+    assert findings(attributing, "")["names of pods"] == (True, "1 containers have names")
 
 
 def test_a_kubelet_that_does_not_answer_is_told(attributing: KernelPaths) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
     found = findings(attributing, f"kubernetes: {{kubelet_url: 'https://127.0.0.1:{port}'}}")
-    assert found["kubelet"][0] is False
+    assert found["names of pods"][0] is False

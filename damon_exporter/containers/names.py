@@ -53,6 +53,16 @@ class ContainerNames:
         self.pod_labels_seen: Mapping[tuple[str, str], Mapping[str, str]] = {}
 
     @property
+    def named(self) -> int:
+        """How many containers have names."""
+        return len(self._directory.containers)
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What keeps a source from telling names now, with the cure."""
+        return tuple(source.problem for source in (self._links, self._pods) if source.problem)
+
+    @property
     def unnamed(self) -> int:
         """How many containers were met, since the last refresh but one, that nobody names."""
         return self._met.unnamed(self._directory)
@@ -104,10 +114,12 @@ class ContainerNames:
             source.read()
         except NamesUnavailable as error:
             self.errors += 1
-            if str(error) not in self._said:
+            source.problem = str(error)
+            if source.problem not in self._said:
                 log.warning("%s", error)
-            self._said.add(str(error))
+            self._said.add(source.problem)
             return
+        source.problem = None
         known = self._links.known | self._pods.known
         self._directory = self._met.pods_of(known.containers) | known
         self.pod_labels_seen = {pod: self._allowed_of(labels) for pod, labels in known.labels.items() if self._allowed}
@@ -131,6 +143,7 @@ class _Source:
     def __init__(self, ask: Callable[[], Directory]) -> None:
         self._ask = ask
         self._anew = False
+        self.problem: str | None = None
         self._now = self._before = Directory()
 
     @property

@@ -115,11 +115,12 @@ def _when_free(config: Config, seen: Survey) -> str:
 def _attribution(wanted: Attribution, paths: KernelPaths) -> Iterator[Finding]:
     """Say whether a pass could be made, by looking at one page frame."""
     frames, first = PageFrames(paths.procfs), np.zeros(1, np.uint64)
-    looks = [("kinds", frames.flags)] if wanted.kinds else []
-    looks += [("cgroups", frames.cgroups)] if wanted.cgroups else []
-    for name, look in looks:
+    looks = {"kinds": lambda: frames.flags(first), "cgroups": lambda: frames.cgroups(first)}
+    for name, asked in (("kinds", wanted.kinds), ("cgroups", wanted.cgroups)):
+        if not asked:
+            continue
         try:
-            look(first)
+            looks[name]()
         except KernelError as problem:
             yield Finding(False, f"attribution.{name}", str(problem))
             continue

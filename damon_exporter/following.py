@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import replace
 
 from damon_exporter.config import Monitor
@@ -41,6 +41,7 @@ class Following:
         self.failures = 0
         self._failed_in_a_row = 0
         self._not_before = 0.0
+        self._just_left: Set[int] = frozenset()
 
     def begin(self, planned: Planned) -> None:
         """A kdamond is to run with this plan."""
@@ -67,12 +68,13 @@ class Following:
         wanted, before = self._targets.find(now), self.planned.targets
         after = relabelled(before, wanted, time.monotonic_ns() + round(self._update_seconds * 1e9))
         self.planned = replace(self.planned, targets=after)
-        if any(old.name is not None and self._lingers(new) for old, new in zip(before, after, strict=True)):
-            return True  # before the place is given away, whoever reads reports must know that it was left
+        # Before a place is given away, whoever reads reports must know that it was left.
+        self._just_left = {
+            i for i, (old, new) in enumerate(zip(before, after, strict=True)) if old.name and self._lingers(new)
+        }
         seated = {target.identity for target in after if target.name is not None}
-        if all(process.identity in seated for process in wanted) and not (
-            self.staged or any(map(self._lingers, after))
-        ):
+        lingering = {i for i, target in enumerate(after) if self._lingers(target)}
+        if all(process.identity in seated for process in wanted) and not (self.staged or lingering - self._just_left):
             return True
         if self._monitor.operations != "vaddr":  # ranges that are given stay, and with them the ages
             return False
@@ -117,7 +119,7 @@ class Following:
         running = self.planned
         if running is None:
             return False
-        seating = reseated(running.targets, wanted)
+        seating = reseated(running.targets, wanted, self._just_left)
         least = running.plan.max_regions
         planned = plan_monitor(self._monitor, seating.targets, abilities, self._paths, least)
         shown, self.staged = None if self.staged else running.plan, True

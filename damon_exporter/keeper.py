@@ -189,11 +189,11 @@ class Keeper:
 
     def _examine(self, claim: Claim, slot: Slot, abilities: Abilities, now: float) -> None:
         """Compare a kdamond that we run with what we know of it."""
-        alive = self._targets.alive(self._planned.targets if self._planned else ())
         try:
             pid = slot.pid()
         except Unsupported:  # somebody has thrown the slot away
             pid = 0
+        alive = self._is_anybody_alive()  # asked now, as a kdamond ends when its last process has ended
         if pid != self._pid:
             self._pid, self._is_theirs = 0, bool(pid)
             if pid:
@@ -221,6 +221,13 @@ class Keeper:
         except Gone as problem:
             log.warning("monitor %s is started again: %s", self.monitor.name, problem)
             return True
+        except NotOurs:
+            if slot.pid() or self._is_anybody_alive():
+                raise
+            return True  # it has ended with its last process, just when another was to join
+
+    def _is_anybody_alive(self) -> bool:
+        return self._targets.alive(self._planned.targets if self._planned else ())
 
     def _compare(self, slot: Slot, now: float) -> None:
         """Notice what somebody has changed, and what has been put back."""

@@ -10,10 +10,8 @@ from damon_exporter.config.kubernetes import PodMatch
 from damon_exporter.config.processes import Match
 from damon_exporter.containers.directory import Named
 from damon_exporter.escaping import printable
-from damon_exporter.kernel import memory, procfs
+from damon_exporter.kernel import procfs
 from damon_exporter.kernel.cgroup_namespace import CgroupNamespace
-from damon_exporter.kernel.errors import KernelError
-from damon_exporter.kernel.files import read_value
 from damon_exporter.kernel.paths import KernelPaths
 from damon_exporter.kernel.procfs import Identity
 from damon_exporter.roster import WatchedProcess
@@ -67,7 +65,7 @@ class ProcessFinder:
         `KernelError` without procfs.
         """
         found = [*self._matching()]
-        resident = {process.identity: self._resident_bytes(process.pid) for process in found}
+        resident = {process.identity: procfs.resident_bytes(self._path, process.pid) for process in found}
 
         def rank(process: WatchedProcess) -> tuple[bool, int, int]:
             return process.identity not in watched, -resident[process.identity], process.pid
@@ -134,13 +132,6 @@ class ProcessFinder:
             "container": owner.container,
         }
         return self._chosen.group_by.format(**{word: text or UNKNOWN for word, text in words.items()})
-
-    def _resident_bytes(self, pid: int) -> int:
-        """Return the resident set; 0 if the process has ended."""
-        try:
-            return int(read_value(f"{self._path}/{pid}/statm").split()[1]) * memory.PAGE_SIZE
-        except (KernelError, ValueError, IndexError):
-            return 0
 
 
 def describe_selectors(chosen: Processes) -> str:

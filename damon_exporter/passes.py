@@ -3,14 +3,14 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
-from damon_exporter.attribution import Attributor, OwnerLookup, PhysicalView, Totals
+from damon_exporter.attribution import Attributor, PhysicalView, Totals
 from damon_exporter.config import Attribution as Settings
 from damon_exporter.config import Export
-from damon_exporter.kernel.errors import KernelError
 from damon_exporter.kernel.paths import KernelPaths
+from damon_exporter.shown_cgroups import OwnerLookup
 from damon_exporter.state import Attribution
 
 log = logging.getLogger(__name__)
@@ -43,7 +43,6 @@ class Passes:
         self._thread = threading.Thread(target=self._run, name="attribution")
         self._said: tuple[str, ...] = ()
         self.problems: tuple[str, ...] = ()
-        self.errors = 0
         self.results: Mapping[str, Attribution] = {}
 
     def start(self) -> None:
@@ -62,26 +61,28 @@ class Passes:
     def work(self, now: float) -> None:
         """Make the passes that are due at ``now`` (CLOCK_MONOTONIC, s)."""
         views = self._views
-        self._runs = {name: self._runs.get(name) or _Run(self._new_attributor()) for name in views}
         for name, view in views.items():
-            run = self._runs[name]
+            run = self._runs.setdefault(name, _Run(self._new_attributor()))
             if now >= run.due and view.end_ns != run.seen_ns:
                 run.due, run.seen_ns = now + self._interval, view.end_ns
                 self._look(run, view)
-        self.results = {name: run.result for name, run in self._runs.items() if run.result}
-        self._tell()
+        self.results = {name: result for name, run in self._runs.items() if name in views and (result := run.living())}
+        self._tell([problem for name in views for problem in self._runs[name].attributor.problems])
 
-    def _look(self, run: "_Run", view: PhysicalView) -> None:
-        try:
-            run.result = run.attributor.look(view, run.totals)
-            run.problem = run.attributor.problem
-        except KernelError as error:
-            self.errors += 1
-            run.result, run.problem = None, str(error)
+    @property
+    def errors(self) -> int:
+        """How often something could not be read."""
+        return sum(run.attributor.failures for run in self._runs.values())
 
-    def _tell(self) -> None:
+    @staticmethod
+    def _look(run: "_Run", view: PhysicalView) -> None:
+        run.result = told = run.attributor.look(view, run.totals)
+        if told:
+            run.totals = Totals(told.samples_total, told.seconds_total)
+
+    def _tell(self, problems: Iterable[str]) -> None:
         """Say each problem once."""
-        self.problems = tuple(dict.fromkeys(run.problem for run in self._runs.values() if run.problem))
+        self.problems = tuple(dict.fromkeys(problems))
         for problem in self.problems:
             if problem not in self._said:
                 log.warning("%s", problem)
@@ -98,16 +99,15 @@ class Passes:
 
 
 class _Run:
-    """The passes over one monitor."""
+    """The passes over one monitor; ``totals`` go on as long as the exporter runs."""
 
     def __init__(self, attributor: Attributor) -> None:
         self.attributor = attributor
         self.due = 0.0
         self.seen_ns = 0
         self.result: Attribution | None = None
-        self.problem: str | None = None
+        self.totals = Totals()
 
-    @property
-    def totals(self) -> Totals:
-        """What has been drawn so far."""
-        return Totals(self.result.samples_total, self.result.seconds_total) if self.result else Totals()
+    def living(self) -> Attribution | None:
+        """Return what the last pass has told, of cgroups that are still there."""
+        return self.attributor.without_vanished(self.result) if self.result else None

@@ -6,7 +6,7 @@ costs next to nothing; the next who comes takes it. `commit` refuses a list with
 the kdamond then), so the places that stay empty when it is committed are given to a process that has no memory.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Sequence, Set
 from dataclasses import dataclass, replace
 
 from damon_exporter.kernel.procfs import KTHREADD_PID
@@ -69,20 +69,24 @@ def relabelled(targets: Places, wanted: Collection[WatchedProcess], settled_ns: 
     return tuple(map(told, targets))
 
 
-def reseated(targets: Places, wanted: Sequence[WatchedProcess]) -> Seating:
+def reseated(targets: Places, wanted: Sequence[WatchedProcess], kept: Set[int] = frozenset()) -> Seating:
     """Return the list to commit: those who come take the places that have been left, then new ones at the end.
 
-    ``targets`` are as `relabelled` has them, but some may have ended since. Empty places at the end are given up.
+    ``targets`` are as `relabelled` has them, but some may have ended since. Empty places at the end are given up. Those
+    with the indexes ``kept`` are not given away this time.
     """
     places = [*relabelled(targets, wanted, 0)]
     staying = {target.identity for target in places if target.name is not None}
     coming = [process for process in wanted if process.identity not in staying]
-    left = [i for i, target in enumerate(places) if target.name is None]
+    left = [i for i, target in enumerate(places) if target.name is None and i not in kept]
     for index, process in zip([*left, *range(len(places), len(places) + len(coming))], coming, strict=False):
         places[index : index + 1] = [ListedTarget(process.name, process)]
-    while places and places[-1].name is None:
+    while places and places[-1].name is None and len(places) - 1 not in kept:
         places.pop()
-    committed = tuple(target if target.name is not None else ListedTarget(None, NOBODY) for target in places)
+    committed = tuple(
+        target if target.name is not None or i in kept else ListedTarget(None, NOBODY)
+        for i, target in enumerate(places)
+    )
     known = [target.process for target in targets]
     fresh = {i for i, target in enumerate(committed) if target.process not in known[i : i + 1]}
     return Seating(committed, frozenset(fresh))

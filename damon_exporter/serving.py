@@ -1,6 +1,7 @@
 """From a configuration to a running process: threads started in order, stopped in the opposite one."""
 
 import logging
+import resource
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Protocol
@@ -23,6 +24,17 @@ from damon_exporter.web.server import Server
 log = logging.getLogger(__name__)
 
 
+MOST_FILES = 65_536
+
+
+def allow_many_files() -> None:
+    """Allow ourselves as many open files as we may: each watched process takes one or two."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    if 0 <= soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
 class _Thread(Protocol):
     def start(self) -> None: ...
 
@@ -34,6 +46,7 @@ def observing(
     config: Config, paths: KernelPaths, published: Published, on_failure: Callable[[], None]
 ) -> Iterator[None]:
     """Observe and control this host's DAMON while the block runs; afterwards the kernel is as it was."""
+    allow_many_files()
     names = container_names(config, paths, on_failure)
     feed = open_feed(config, paths, lambda: supervisor.writer)
     supervisor = Supervisor(config, paths, feed.name == "sysfs", on_failure, names.owner_of)

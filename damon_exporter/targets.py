@@ -1,6 +1,7 @@
 """What a monitor is about: physical memory, the processes that match, or a command that we start."""
 
 import subprocess
+import time
 from collections.abc import Collection, Mapping, Set
 from pathlib import Path
 from typing import Protocol
@@ -14,6 +15,9 @@ from damon_exporter.matching import Matches, PodLookup, ProcessFinder, describe_
 from damon_exporter.roster import ListedTarget, WatchedProcess
 
 COMMAND_GRACE_SECONDS = 5.0
+
+REST_PER_LOOK = 10
+"""Pause at least so many times as long as a look at all processes takes, however often it is asked for."""
 
 
 class NothingToWatch(Exception):
@@ -134,9 +138,10 @@ class MatchingProcesses:
 
     def _look(self, now: float) -> Matches:
         if now >= self._next_look:
+            began = time.monotonic()
             self._found = self._finder.find({process.identity for process in self._found.taken})
             self._deaths.follow(process.identity for process in self._found.taken)
-            self._next_look = now + self._chosen.refresh
+            self._next_look = now + max(self._chosen.refresh, REST_PER_LOOK * (time.monotonic() - began))
         return self._found
 
 
@@ -144,13 +149,19 @@ class StartedCommand:
     """A program that we start once, never again, and end on exit. Its children are not watched."""
 
     dropped = None
-    resident_bytes: Mapping[Identity, int] = {}
 
     def __init__(self, command: tuple[str, ...], path: Path) -> None:
         self._command = command
         self._path = path
         self._process: subprocess.Popen[bytes] | None = None
         self._failure: str | None = None
+
+    @property
+    def resident_bytes(self) -> Mapping[Identity, int]:
+        """What is resident of it now."""
+        if self._process is None:
+            return {}
+        return {(self._process.pid, WHOEVER): procfs.resident_bytes(self._path, self._process.pid)}
 
     def missing(self, _: float) -> str | None:
         """Say that it has ended, and how."""

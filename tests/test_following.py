@@ -174,6 +174,20 @@ def test_a_process_that_leaves_its_group_alive_is_not_watched_any_more(
     exporting.settled(lambda now: set(now) == {"b"} and kernel.read(f"{TARGETS}/0/pid_target") == "2")
 
 
+def test_who_comes_is_watched_although_others_leave_their_group_all_the_time(
+    kernel: FakeKernel, exporting: Exporting
+) -> None:
+    for pid in (41, 42, 43):
+        add(kernel, pid, "a")
+    exporting.settled(lambda now: "a" in now)
+    add(kernel, 50, "b")
+    for look in range(20):
+        add(kernel, (41, 42)[look % 2], ("a", "other")[look // 2 % 2])
+        exporting.driven.look()
+        time.sleep(0.02)
+    assert "b" in exporting.publish()
+
+
 def test_a_process_that_starts_another_program_changes_groups_without_a_restart(
     kernel: FakeKernel, exporting: Exporting
 ) -> None:

@@ -117,3 +117,10 @@ def test_a_process_that_started_after_the_kdamond_may_only_have_a_pid_that_was_w
     (target,) = recognised([1], [process(1, start_ticks=60)], kdamond_started=50)
     assert target.name is None
     assert pids((target,)) == [1]
+
+
+def test_a_place_that_was_left_just_now_is_not_given_away_yet() -> None:
+    before = relabelled(seated([process(1), process(2), process(3)]), [process(2)], 0)
+    seating = reseated(before, [process(2), process(4)], kept={0, 2})
+    assert (pids(seating.targets), seating.fresh) == ([1, 2, 3, 4], {3})
+    assert [target.name for target in seating.targets] == [None, "postgres", None, "postgres"]

@@ -80,7 +80,8 @@ def standard_errors(draws: Draws, owner: Groups, owners: int) -> F64:
     neighbouring cells: Σ n · s² over the strata (collapsed strata: Cochran, Sampling Techniques, chapter 5A).
     That is conservative: the cells are finer strata than those runs, so that the true variance lacks what the means
     of neighbouring cells differ by, which n · s² contains. It needs some clusters to go by: intervals of ±1.96 errors
-    are too narrow for an owner whose memory lies in fewer than about five cells, and it is 0 if none was drawn.
+    are too narrow for an owner whose memory lies in fewer than about five cells, and it is 0 if none was drawn. See
+    `least_error`.
     """
     if not draws.clusters:
         return np.zeros(owners)
@@ -95,3 +96,11 @@ def standard_errors(draws: Draws, owner: Groups, owners: int) -> F64:
     squares = np.bincount(of_share, weights=cluster_bytes**2)
     variance = np.maximum(squares - sums**2 / cells, 0.0) * cells / (cells - 1)
     return np.sqrt(np.bincount(share // strata, weights=variance, minlength=owners))
+
+
+def least_error(draws: Draws) -> float:
+    """Return the bytes that one cluster stands for: what is told of an owner may be wrong by one that was not drawn.
+
+    0 where every frame was read.
+    """
+    return float(draws.weight_bytes.sum()) / draws.clusters if draws.clusters else 0.0

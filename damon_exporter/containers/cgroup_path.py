@@ -24,6 +24,7 @@ _ID = re.compile(r"[0-9a-f]{64}")
 _UID = re.compile(
     r"(?:^|-)pod([0-9a-f]{8}[-_][0-9a-f]{4}[-_][0-9a-f]{4}[-_][0-9a-f]{4}[-_][0-9a-f]{12}|[0-9a-f]{32})(?:[.:]|\Z)"
 )
+_USERS_OWN = re.compile(r"user@\d+\.service")
 SHORTEST = len("pod") + 32
 """No shorter name holds an id or a uid."""
 
@@ -39,6 +40,14 @@ class Container:
     id: str
     pod_uid: str
     runtime: str
+
+
+def is_users_own(path: str) -> bool:
+    """Is it a cgroup that a user without rights can have made, under whatever name?
+
+    systemd hands the cgroup of ``user@UID.service`` over to that user. All that is users' own is below ``user.slice``.
+    """
+    return any(name == "user.slice" or _USERS_OWN.fullmatch(name) for name in path.split("/"))
 
 
 def container_of(path: str) -> Container | None:

@@ -51,10 +51,11 @@ class Directory:
     def find(self, containers: Iterable[Container]) -> Named | None:
         """Return whose the first of these is that has a name, by its own id or by its pod's uid; None if none has.
 
-        With the outermost first, what a container runs within itself, under whatever names, is that container's.
+        With the outermost first, what a container runs within itself, under whatever names, is that container's. Only
+        what lies in a pod's cgroup has a name in Kubernetes.
         """
         for container in containers:
-            if owner := self.containers.get(container.id) or self.pods.get(container.pod_uid):
+            if container.pod_uid and (owner := self.containers.get(container.id) or self.pods.get(container.pod_uid)):
                 labels = self.labels.get((owner.namespace, owner.pod), {})
                 return Named(owner.namespace, owner.pod, owner.container, labels)
         return None

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from damon_exporter.containers.cgroup_path import containers_on
+from damon_exporter.containers.cgroup_path import containers_on, is_users_own
 from damon_exporter.containers.directory import Directory, Named
 from damon_exporter.containers.encounters import Encounters
 from damon_exporter.containers.errors import NamesUnavailable
@@ -21,6 +21,10 @@ REFRESH_SECONDS = 10.0
 
 AGAIN_SECONDS = 2.0
 """How soon links are read again after a container was met that nobody names: its link comes a moment later than it."""
+
+
+LONGEST_ABSENCE = 120.0
+"""How long (s) the labels of pods stand without an answer of the kubelet."""
 
 
 class ContainerNames:
@@ -70,9 +74,10 @@ class ContainerNames:
     def owner_of(self, cgroup_path: str) -> Named | None:
         """Return whose this cgroup is, with empty names if nobody tells them (yet); None for what is no container's.
 
-        See `cgroup_path.container_of` for the path.
+        See `cgroup_path.container_of` for the path. A user may give his cgroups the name of any container: what is his
+        own is nobody else's.
         """
-        containers = containers_on(cgroup_path)
+        containers = () if is_users_own(cgroup_path) else containers_on(cgroup_path)
         if not containers:
             return None
         directory, outermost = self._directory, containers[0]
@@ -100,16 +105,16 @@ class ContainerNames:
             self._links.turn()
             self._pods.turn()
             self._read_links(now)
-            self._read(self._pods)
+            self._read(self._pods, now)
         elif self._met.wanted and now >= self._again_at:
             self._read_links(now)
 
     def _read_links(self, now: float) -> None:
         self._again_at = now + AGAIN_SECONDS
         self._met.wanted = False
-        self._read(self._links)
+        self._read(self._links, now)
 
-    def _read(self, source: "_Source") -> None:
+    def _read(self, source: "_Source", now: float) -> None:
         try:
             source.read()
         except NamesUnavailable as error:
@@ -118,11 +123,18 @@ class ContainerNames:
             if source.problem not in self._said:
                 log.warning("%s", error)
             self._said.add(source.problem)
+            self._tell_labels(now)
             return
-        source.problem = None
+        source.problem, source.told_at = None, now
         known = self._links.known | self._pods.known
         self._directory = self._met.pods_of(known.containers) | known
-        self.pod_labels_seen = {pod: self._allowed_of(labels) for pod, labels in known.labels.items() if self._allowed}
+        self._tell_labels(now)
+
+    def _tell_labels(self, now: float) -> None:
+        """Nothing is told of the labels of pods once the kubelet has been away for too long: many may have gone."""
+        is_known = self._allowed and now - self._pods.told_at <= LONGEST_ABSENCE
+        labels = self._pods.known.labels if is_known else {}
+        self.pod_labels_seen = {pod: self._allowed_of(found) for pod, found in labels.items()}
 
     def _allowed_of(self, labels: Mapping[str, str]) -> Mapping[str, str]:
         return {label: labels[label] for label in self._allowed if label in labels}
@@ -144,6 +156,7 @@ class _Source:
         self._ask = ask
         self._anew = False
         self.problem: str | None = None
+        self.told_at = -math.inf
         self._now = self._before = Directory()
 
     @property

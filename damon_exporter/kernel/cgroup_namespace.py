@@ -17,7 +17,7 @@ class CgroupNamespace:
     """Most container runtimes give us a cgroup namespace: /proc/PID/cgroup then shows paths relative to our cgroup.
 
     Which one that is on the host is found, once and only if need be, by looking for our own pid in the host's tree.
-    Where that is not to be seen, the part of the path that we know stands.
+    Where that is not to be seen, paths stay relative: ``/..`` is how no cgroup of the host's begins.
     """
 
     def __init__(self, sysfs: Path, path: Path) -> None:
@@ -30,17 +30,19 @@ class CgroupNamespace:
         shown = procfs.cgroup(self._procfs, pid)
         if shown is None:
             return ""
-        if self._prefix is None and shown.startswith(OUTSIDE):
+        if self._prefix is None and (shown.startswith(OUTSIDE) or self._own() == "/"):
             self._prefix = self._find_prefix()
-        if self._prefix is None:
+        if not self._prefix:
             return shown
-        return posixpath.normpath(f"{self._prefix}/{shown}".replace("//", "/"))
+        return posixpath.normpath(f"{self._prefix}{shown}")
+
+    def _own(self) -> str | None:
+        return procfs.cgroup(self._procfs, os.getpid())
 
     def _find_prefix(self) -> str:
         """Return the host's path of the root of our namespace, "" if that cannot be told."""
         own = next((path for _, path in walk(self._root) if self._holds_us(path)), "")
-        shown = procfs.cgroup(self._procfs, os.getpid()) or ""
-        return own.removesuffix(shown.rstrip("/"))
+        return own.removesuffix((self._own() or "").rstrip("/"))
 
     def _holds_us(self, path: str) -> bool:
         try:

@@ -43,6 +43,10 @@ class CgroupTree:
             found = {i: self._known[i] for i in wanted & self._known.keys()}
         return found
 
+    def has(self, path: str) -> bool:
+        """Is there such a cgroup now?"""
+        return self._inode(path) is not None
+
     def _not_version_2(self) -> str:
         if is_there(self._root / "unified/cgroup.controllers"):
             kind = "a mixture of versions 1 and 2"

@@ -6,6 +6,7 @@ import resource
 import select
 from collections.abc import Iterable
 from pathlib import Path
+from typing import ClassVar
 
 from damon_exporter.kernel import procfs
 from damon_exporter.kernel.procfs import Identity
@@ -17,14 +18,15 @@ class Deaths:
     """Follows processes; ``path`` is where procfs is mounted. Used by one thread.
 
     Where there are no pidfds, as the sandbox forbids them, or the procfs is but a folder of files, and of processes
-    beyond ``most_pidfds`` (half of the files that we may open), /proc/PID/stat is looked at whenever somebody asks.
+    that would take more than half of the files that we may open, /proc/PID/stat is looked at whenever somebody asks.
     """
 
-    def __init__(self, path: Path, most_pidfds: int | None = None) -> None:
+    open_pidfds: ClassVar[int] = 0
+    """How many there are together, however many follow processes."""
+
+    def __init__(self, path: Path) -> None:
         self._path = path
-        files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        most = files // 2 if most_pidfds is None else most_pidfds
-        self._most_pidfds = most if procfs.own_pid(path) == os.getpid() else 0
+        self._has_pidfds = procfs.own_pid(path) == os.getpid()
         self._epoll = select.epoll()
         self._pidfds: dict[Identity, int] = {}
         self._looked_at: set[Identity] = set()
@@ -35,6 +37,7 @@ class Deaths:
         wanted = set(processes)
         for gone in self._pidfds.keys() - wanted:
             os.close(self._pidfds.pop(gone))  # which takes it out of the epoll, too
+            Deaths.open_pidfds -= 1
         self._ended &= wanted
         self._looked_at &= wanted
         for process in wanted - self._pidfds.keys() - self._looked_at - self._ended:
@@ -65,9 +68,10 @@ class Deaths:
         else:
             self._epoll.register(fd, select.EPOLLIN)
             self._pidfds[process] = fd
+            Deaths.open_pidfds += 1
 
     def _open(self, pid: int) -> int | None:
-        if len(self._pidfds) >= self._most_pidfds:
+        if not self._has_pidfds or Deaths.open_pidfds >= resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2:
             return None
         try:
             return os.pidfd_open(pid)

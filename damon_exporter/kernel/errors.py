@@ -55,6 +55,7 @@ _CLASSES: dict[int, tuple[type[KernelError], str]] = {
     errno.EINVAL: (Rejected, "the kernel refused the value"),
     errno.ENOMEM: (Rejected, "the kernel could not build it: no memory, or a scheme names a missing cgroup"),
     errno.ECANCELED: (Gone, "cancelled: the kdamond has ended"),
+    errno.ESRCH: (Gone, "gone: the process has ended"),
     errno.ENODEV: (Gone, "gone: another tool has made the folder anew"),
 }
 

@@ -32,12 +32,20 @@ def names_in(folder: Path) -> list[str]:
         raise explain(error, "list", folder) from error
 
 
-def read_value(path: Path | str, most: int = LARGEST_FILE) -> str:
-    """Return a file's text, at most so many bytes of it, without surrounding white space; raises `KernelError`."""
+def read_value(path: Path | str) -> str:
+    """Return a file's text without surrounding white space; raises `KernelError`."""
+    return read_text(path).strip()
+
+
+def read_text(path: Path | str, most: int = LARGEST_FILE) -> str:
+    """Return a file's text, at most so many bytes of it, as it is; raises `KernelError`.
+
+    Bytes that are no UTF-8 become lone surrogates.
+    """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            return os.read(fd, most).decode(errors="surrogateescape").strip()
+            return os.read(fd, most).decode(errors="surrogateescape")
         finally:
             os.close(fd)
     except OSError as error:

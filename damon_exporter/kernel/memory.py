@@ -2,10 +2,11 @@
 
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from damon_exporter.kernel.errors import KernelError, Unsupported
-from damon_exporter.kernel.files import read_number, read_value
+from damon_exporter.kernel.files import names_in, read_number, read_value
 
 PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
 
@@ -29,6 +30,30 @@ def system_ram(sysfs: Path) -> Ranges:
             f"{sysfs}/devices/system/memory is readable; mount one of them, or set monitors[].ranges"
         )
     return ranges
+
+
+class SystemRam:
+    """The ranges of System RAM, found again only when memory blocks have been plugged in or taken out."""
+
+    def __init__(self, sysfs: Path) -> None:
+        self._sysfs = sysfs
+        self._blocks: frozenset[str] | None = None
+        self._ranges: Ranges = ()
+
+    def ranges(self) -> Ranges:
+        """Return them; none if nobody tells."""
+        blocks = self._present_blocks()
+        if blocks != self._blocks:
+            self._blocks = blocks
+            with suppress(Unsupported):
+                self._ranges = system_ram(self._sysfs)
+        return self._ranges
+
+    def _present_blocks(self) -> frozenset[str]:
+        try:
+            return frozenset(names_in(self._sysfs / "devices/system/memory"))
+        except KernelError:
+            return frozenset()
 
 
 def _firmware_ranges(folder: Path) -> list[Range]:

@@ -14,24 +14,24 @@ ENTRY_BYTES = 8
 
 
 class PageFrames:
-    """Reads /proc/kpageflags and /proc/kpagecgroup, which uid 0 may without any capability.
+    """Reads /proc/kpageflags and /proc/kpagecgroup, which uid 0 may without any capability."""
 
-    ``ram`` is where System RAM is: some version after 6.12 shows holes like pages without any flag, which a frame
-    outside of it is taken for.
-    """
-
-    def __init__(self, procfs: Path, ram: Ranges = ()) -> None:
-        self._ram = np.array(ram, np.uint64).reshape(len(ram) * 2) // np.uint64(PAGE_SIZE)
+    def __init__(self, procfs: Path) -> None:
         self._flags = procfs / "kpageflags"
         self._cgroups = procfs / "kpagecgroup"
 
-    def flags(self, frames: U64) -> U64:
-        """Return the flags of page frames; NOPAGE for holes and beyond the end of memory. Raises `KernelError`."""
+    def flags(self, frames: U64, ram: Ranges = ()) -> U64:
+        """Return the flags of page frames; NOPAGE for holes and beyond the end of memory. Raises `KernelError`.
+
+        ``ram`` is where System RAM is, if that is known: some version after 6.12 shows holes like pages without any
+        flag, which a frame outside of it is taken for.
+        """
         loss = "what memory is used for is unknown; set attribution.kinds: false"
         flags = _read(self._flags, frames, NOPAGE, loss)
-        if not len(self._ram):
+        if not ram:
             return flags
-        outside = np.searchsorted(self._ram, frames, side="right") % 2 == 0
+        edges = np.array(ram, np.uint64).ravel() // np.uint64(PAGE_SIZE)
+        outside = np.searchsorted(edges, frames, side="right") % 2 == 0
         return np.where(outside & (flags == 0), np.uint64(NOPAGE), flags)
 
     def cgroups(self, frames: U64) -> U64:

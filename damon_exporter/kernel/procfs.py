@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from damon_exporter.kernel.errors import KernelError
-from damon_exporter.kernel.files import names_in, read_value
+from damon_exporter.kernel.errors import Gone, KernelError, Unsupported
+from damon_exporter.kernel.files import names_in, read_text, read_value
+from damon_exporter.kernel.memory import PAGE_SIZE
 
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
@@ -63,10 +64,18 @@ def process(procfs: Path, pid: int) -> Process | None:
 
 
 def lives(procfs: Path, identity: Identity) -> bool:
-    """Is this very process still there, with memory that can be watched?"""
+    """Is this very process still there, with memory that can be watched?
+
+    One that cannot be looked at just now, for want of files that may be open, say, is not taken for dead.
+    """
     pid, start_ticks = identity
-    found = process(procfs, pid)
-    return found is not None and found.alive and start_ticks in (found.start_ticks, WHOEVER)
+    try:
+        found = _parse_stat(pid, read_value(f"{procfs}/{pid}/stat"))
+    except (Unsupported, Gone, ValueError, IndexError):
+        return False
+    except KernelError:
+        return True
+    return found.alive and start_ticks in (found.start_ticks, WHOEVER)
 
 
 def processes(procfs: Path) -> Iterator[Process]:
@@ -82,7 +91,7 @@ def command_line(procfs: Path, pid: int) -> str:
     At most the first `LONGEST_COMMAND_LINE` bytes. Bytes that are no UTF-8 become lone surrogates.
     """
     try:
-        text = read_value(f"{procfs}/{pid}/cmdline", LONGEST_COMMAND_LINE)
+        text = read_text(f"{procfs}/{pid}/cmdline", LONGEST_COMMAND_LINE)
     except KernelError:
         return ""
     return text.rstrip("\0").replace("\0", " ")
@@ -94,7 +103,7 @@ def cgroup(procfs: Path, pid: int) -> str | None:
     Seen from a cgroup namespace of our own, cgroups of others begin with ``/..``. None if the process has ended.
     """
     try:
-        text = read_value(f"{procfs}/{pid}/cgroup")
+        text = read_text(f"{procfs}/{pid}/cgroup").removesuffix("\n")
     except KernelError:
         return None
     if text.startswith(UNIFIED):  # v2 alone: a single line, whatever stands in it
@@ -103,6 +112,14 @@ def cgroup(procfs: Path, pid: int) -> str | None:
     found = {controllers: path for _, controllers, path in (part for part in parts if len(part) == 3)}
     memory = (path for controllers, path in found.items() if "memory" in controllers.split(","))
     return next(memory, found.get(""))
+
+
+def resident_bytes(procfs: Path, pid: int) -> int:
+    """Return the resident set of a process; 0 if it has ended."""
+    try:
+        return int(read_value(f"{procfs}/{pid}/statm").split()[1]) * PAGE_SIZE
+    except (KernelError, ValueError, IndexError):
+        return 0
 
 
 def is_mounted(procfs: Path) -> bool:

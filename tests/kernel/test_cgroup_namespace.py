@@ -40,6 +40,7 @@ def host(tmp_path: Path) -> Host:
 
 
 def test_on_the_host_paths_are_as_they_are_shown(host: Host) -> None:
+    host.show(os.getpid(), "/system.slice/damon-exporter.service")
     host.show(41, "/system.slice/nginx.service")
     assert host.tells(41) == "/system.slice/nginx.service"
 
@@ -64,17 +65,17 @@ def test_a_namespace_that_begins_above_our_cgroup_is_found_too(host: Host) -> No
     assert host.tells(41) == "/kubepods.slice/kubepods-pod2.slice/cri-containerd-2.scope"
 
 
-def test_where_the_hosts_tree_is_not_to_be_seen_the_part_that_is_known_stands(host: Host, tmp_path: Path) -> None:
-    host.show(41, "/../../kubepods-besteffort.slice/a.scope")
-    nowhere = CgroupNamespace(tmp_path / "nowhere", host.procfs)
-    assert nowhere.of_process(41) == "/kubepods-besteffort.slice/a.scope"
+def test_where_the_hosts_tree_is_not_to_be_seen_paths_stay_relative(host: Host, tmp_path: Path) -> None:
+    """Made absolute they might be those of others."""
+    host.show(41, "/../../postgres.service")
+    assert CgroupNamespace(tmp_path / "nowhere", host.procfs).of_process(41) == "/../../postgres.service"
 
 
-def test_once_it_is_known_where_we_stand_our_neighbours_are_known_too(host: Host) -> None:
-    host.show(41, "/../../../system.slice/nginx.service")
+def test_processes_of_our_own_container_are_known_by_the_hosts_name_of_it(host: Host) -> None:
     host.show(7, "/")
+    host.show(41, "/worker")
     cgroups = CgroupNamespace(host.sysfs, host.procfs)
-    assert [cgroups.of_process(pid) for pid in (41, 7)] == ["/system.slice/nginx.service", OURS]
+    assert [cgroups.of_process(pid) for pid in (7, 41)] == [OURS, f"{OURS}/worker"]
 
 
 def test_of_a_process_that_has_ended_nothing_is_told(host: Host) -> None:

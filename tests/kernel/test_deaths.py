@@ -1,6 +1,7 @@
 """Who has ended, of real processes through pidfds and of a folder of files by looking."""
 
 import os
+import resource
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -85,16 +86,26 @@ def test_whoever_is_not_followed_any_more_costs_no_file(deaths: Deaths, sleeper:
     assert opened() == before
 
 
-def test_processes_beyond_the_files_that_may_be_open_are_looked_at(sleeper: subprocess.Popen[bytes]) -> None:
-    ours, its = identity(os.getpid()), identity(sleeper.pid)
-    deaths = Deaths(PROC, most_pidfds=1)
-    before = opened()
-    deaths.follow({ours, its})
-    assert opened() == before + 1
+def test_processes_that_would_take_too_many_files_are_looked_at(
+    deaths: Deaths, sleeper: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many follow processes, the files that may be open are for all of them together."""
+    its, before = identity(sleeper.pid), opened()
+    monkeypatch.setattr(Deaths, "open_pidfds", resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
+    deaths.follow({its})
+    assert (opened(), deaths.ended()) == (before, frozenset())
     sleeper.kill()
     wait_for(deaths.ended)
     assert deaths.ended() == {its}
-    deaths.close()
+
+
+def test_a_process_that_cannot_be_looked_at_for_now_is_not_taken_for_dead(tmp_path: Path) -> None:
+    stat = tmp_path / "42" / "stat"
+    stat.parent.mkdir()
+    stat.symlink_to("stat")  # ELOOP: neither there nor not there
+    assert procfs.lives(tmp_path, (42, 7))
+    stat.unlink()
+    assert not procfs.lives(tmp_path, (42, 7))
 
 
 def test_a_folder_of_files_is_looked_at(tmp_path: Path) -> None:

@@ -173,6 +173,6 @@ def test_a_frame_without_flags_is_a_hole_outside_of_system_ram_alone(tmp_path: P
     """As some version after 6.12 shows holes; a page that has been plugged in since shows flags."""
     flags = np.array([0, 0, 1 << 5, 0, 0, 1 << 5], np.uint64)
     (tmp_path / "kpageflags").write_bytes(flags.tobytes())
-    frames = PageFrames(tmp_path, ram=((PAGE, 3 * PAGE), (4 * PAGE, 5 * PAGE)))
-    shown = kinds(frames.flags(np.arange(8, dtype=np.uint64)))
+    ram = ((PAGE, 3 * PAGE), (4 * PAGE, 5 * PAGE))
+    shown = kinds(PageFrames(tmp_path).flags(np.arange(8, dtype=np.uint64), ram))
     assert [KINDS[kind] for kind in shown] == ["hole", "other", "file", "hole", "other", "file", "hole", "hole"]

@@ -7,7 +7,7 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 LISTEN ?= :10555
 
-.PHONY: demo demo-recording test check coverage system-packages docs format clean
+.PHONY: demo demo-recording test soak check coverage system-packages docs format clean
 
 demo: $(VENV)/.runtime
 	$(BIN)/damon-exporter demo --web.listen-address $(LISTEN)
@@ -15,6 +15,10 @@ demo: $(VENV)/.runtime
 # A worker for each real kernel, and one for all else while the guests wait.
 test: system-packages $(VENV)/.dev check
 	$(BIN)/pytest -n 3 --dist loadgroup --durations=15
+
+# Ten minutes of processes that come and go on a fake kernel, of which the tests take one.
+soak: $(VENV)/.dev
+	CHURN_SECONDS=600 $(BIN)/pytest tests/test_churn.py
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -9,11 +9,15 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from urllib.request import Request, urlopen
 
 import pytest
 from driving import everything, run_somebodys
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from running import NODE, QUICK, ConfigFlag, Running, path_flags
+from vm.exporter import Metrics
 
 from damon_exporter.kernel.paths import KernelPaths
 from damon_exporter.stopping import Failed, StopSignal
@@ -164,6 +168,156 @@ def test_a_second_exporter_observes_says_why_and_changes_nothing(kernel: FakeKer
             assert second.stop() == 0
         assert first.value("damon_monitor_up", monitor="node") == 1
         assert kernel.read("0/state") == "on"
+
+
+# Whom it watches, and how much is told of them
+
+MIB, GIB = 1 << 20, 1 << 30
+
+GROUPS = """
+kernel: {settle: 0s}
+export: {publish: 100ms}
+monitors:
+- name: services
+  operations: vaddr
+  intervals: {sample: 1ms, aggregation: 20ms, update: 100ms}
+  processes: {match: [{cgroup: "/system.slice/*"}], limit: 3, refresh: 200ms}
+- name: users
+  operations: vaddr
+  intervals: {sample: 1ms, aggregation: 20ms, update: 100ms}
+  processes: {match: [{cgroup: "/user.slice"}, {comm: postgres}], refresh: 200ms}
+"""
+SERVICES = ((41, "postgres", "db", 64), (42, "postgres", "db", 32), (43, "nginx", "web", 48), (44, "sshd", "ssh", 1))
+"""Pid, comm, unit and MiB."""
+HOSTILE = {
+    50: b"\xff\xfe\xc3",
+    51: b'"} 1\ndamon 2\n',
+    52: b"\\",
+    53: b"<script>\x1b[31m",
+    54: b"postgres",
+}
+"""What anybody may call his process; the last one would like to be another's."""
+SHOWN = {r"\xff\xfe\xc3", r'"} 1\x0adamon 2\x0a', "\\", r"<script>\x1b[31m", "postgres"}
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What one exporter serves of groups of processes: in both formats, as a page, and what it has logged."""
+
+    metrics: Metrics
+    openmetrics: str
+    page: str
+    log: str
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    folder = tmp_path_factory.mktemp("served")
+    (folder / "config.yaml").write_text(GROUPS)
+    with FakeKernel(folder / "kernel") as kernel:
+        for pid, comm, unit, mib in SERVICES:
+            kernel.add_process(pid, comm, cgroup=f"/system.slice/{unit}.service", rss=mib * MIB)
+        for pid, comm in HOSTILE.items():
+            kernel.add_process(pid, os.fsdecode(comm), cgroup="/user.slice", rss=MIB)
+        with Running(*path_flags(kernel.paths), f"--config.file={folder / 'config.yaml'}") as running:
+            for monitor in ("services", "users"):
+                running.wait_for(lambda name=monitor: running.value("damon_monitor_up", monitor=name))
+            running.wait_for(lambda: running.fetch("/metrics")[1].count("damon_working_set_bytes{") == 2 + len(SHOWN))
+            text, page = running.fetch("/metrics")[1], running.fetch("/")[1]
+            yield Served(Metrics.parse(text), openmetrics_of(running), page, running.log)
+
+
+def openmetrics_of(running: Running) -> str:
+    request = Request(f"http://127.0.0.1:{running.port}/metrics", headers={"Accept": "application/openmetrics-text"})
+    with urlopen(request) as response:
+        return str(response.read().decode())
+
+
+def targets(metrics: Metrics, monitor: str) -> set[str]:
+    return {dict(labels)["target"] for labels in metrics.all("damon_monitored_bytes", monitor=monitor)}
+
+
+in_one_worker = pytest.mark.xdist_group("served")
+
+
+@in_one_worker
+def test_the_largest_processes_are_told_by_group_with_their_size_and_their_cgroup(served: Served) -> None:
+    assert targets(served.metrics, "services") == {"postgres", "nginx"}
+    for target, unit, mib in (("postgres", "db", 96), ("nginx", "web", 48)):
+        labels = {"monitor": "services", "target": target}
+        assert served.metrics.value("damon_target_resident_bytes", **labels) == mib * MIB
+        told = served.metrics.value("damon_target_info", cgroup=f"/system.slice/{unit}.service", pod="", **labels)
+        assert told == 1
+
+
+@in_one_worker
+def test_processes_that_are_left_out_are_counted(served: Served) -> None:
+    assert served.metrics.value("damon_targets", monitor="services") == 3
+    assert served.metrics.value("damon_targets_dropped", monitor="services") == 1
+    assert served.metrics.value("damon_targets_dropped", monitor="users") == 0
+
+
+@in_one_worker
+def test_names_that_somebody_chose_to_do_harm_are_shown_printable_in_every_format(served: Served) -> None:
+    assert targets(served.metrics, "users") == SHOWN
+    shown = {
+        sample.labels["target"]
+        for family in text_string_to_metric_families(served.openmetrics)
+        for sample in family.samples
+        if sample.name == "damon_monitored_bytes" and sample.labels["monitor"] == "users"
+    }
+    assert shown == SHOWN
+    assert "&lt;script&gt;\\x1b[31m" in served.page
+    assert "<script>" not in served.page
+    assert "Traceback" not in served.log
+
+
+@in_one_worker
+def test_who_takes_anothers_name_is_told_with_him_but_hides_whose_it_is(served: Served) -> None:
+    """Names are no proof: where that matters choose by cgroup, as the first monitor does."""
+    labels = {"monitor": "users", "target": "postgres"}
+    assert served.metrics.value("damon_target_resident_bytes", **labels) == 97 * MIB
+    assert served.metrics.value("damon_target_info", cgroup="", **labels) == 1
+
+
+MOST_SERIES = 250
+LIMITED = (
+    f"export: {{publish: 100ms, max_series: {MOST_SERIES}}}"
+    + """
+kernel: {settle: 0s}
+attribution: {cgroups: ["/*"], interval: 1s, samples: 1024}
+monitors:
+- {name: node, operations: paddr, intervals: {sample: 5ms, aggregation: 100ms}}
+- name: groups
+  operations: vaddr
+  intervals: {sample: 1ms, aggregation: 20ms, update: 100ms}
+  processes: {match: [{comm: small}, {comm: large}], refresh: 200ms}
+"""
+)
+
+
+def test_a_scrape_keeps_to_its_limit_and_gives_up_what_is_worth_least_first(
+    kernel: FakeKernel, config: ConfigFlag
+) -> None:
+    for pid, comm, mib in ((41, "small", 1), (42, "large", 64)):
+        kernel.add_process(pid, comm, memory=[(GIB, GIB + mib * MIB, 0.0)])
+    kernel.set_cgroups("/a", "/b")
+    kernel.set_page_owners([(GIB, 2 * GIB, "anon", "/a"), (2 * GIB, 3 * GIB, "anon", "/b")])
+    with Running(*path_flags(kernel.paths), config(LIMITED)) as running:
+        running.wait_for(lambda: running.value("damon_exporter_series_dropped", metric="damon_cgroup_idle_age_seconds"))
+        running.wait_for(lambda: running.value("damon_exporter_series_dropped", metric="damon_monitored_bytes"))
+        metrics = Metrics.parse(running.fetch("/metrics")[1])
+    dropped = {dict(of)["metric"]: int(count) for of, count in metrics.all("damon_exporter_series_dropped").items()}
+    kept = [name for name, _ in metrics.samples if not name.startswith("process_")]
+    given_up_first = ("damon_heatmap", "damon_target_info", "damon_cgroup")
+    assert [name for name in kept if name.startswith(given_up_first)] == []
+    assert (targets(metrics, "node"), targets(metrics, "groups")) == ({"physical"}, {"large"})
+    assert {name: metrics.value("damon_monitor_up", monitor=name) for name in ("node", "groups")}
+    of_first = {name: count for name, count in dropped.items() if name.startswith(given_up_first)}
+    assert (of_first["damon_heatmap_access_seconds_total"], of_first["damon_target_info"]) == (80, 2)
+    assert of_first["damon_cgroup_access_band_bytes"] == 2 * 4
+    of_small = sum(dropped.values()) - sum(of_first.values())
+    assert len(kept) <= MOST_SERIES < len(kept) + of_small
 
 
 # Bad environments

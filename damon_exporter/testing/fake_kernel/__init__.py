@@ -26,7 +26,9 @@ Where which rule of the kernel is:
 ``tracefs``            trace instances, events, filters; the CPUs that events appear on
 ``ring_buffer``        pages, overruns, ``trace_pipe_raw`` and its poll(2)
 ``procfs``             processes, kdamonds among them
-``machine``            physical memory and CPUs
+``machine``            physical memory, NUMA nodes and CPUs
+``page_owners``        ``kpageflags`` and ``kpagecgroup``: what each page frame is, and whose
+``cgroups``            the tree of version 2, in which cgroups come and go
 ``faults``             errors and delays that a test orders
 ``memory``             what the monitored memory does, set by the test
 ``fuse_*``             the file system itself, spoken in the FUSE protocol without a library
@@ -41,6 +43,13 @@ The kernels are those that were measured, 6.12 and 7.3. Not imitated:
   ``target`` filters work and cgroups must exist. ``sz_filter_passed`` is 0, ``effective_bytes`` the quota set.
 * vaddr monitors the mappings as they are, not joined into three regions.
 * ``commit_inputs`` of modules, memory hotplug, pid and cgroup namespaces, ``addr_unit``.
+* Pages are whose and what the test says, whatever memory its processes have; all others are free. Large folios, the
+  lists of free pages that each CPU has, page tables and the kernel's own pages do not show. A memory section without
+  memory is a hole (6.12: NOPAGE, 7.3: no flags); the rest of one with memory is RESERVED (seen on 6.18).
+* Cgroups are made and removed by the test and with their processes, not by mkdir(2) and rmdir(2). Version 1 is not
+  there. A zombie's ``/proc/PID/cgroup`` does not say ``(deleted)``.
+* ``/proc/self``, on purpose: whoever finds himself there takes its processes for this machine's, and would open their
+  pidfds.
 * Of the trace: hist triggers, text output, other events than ``damon_aggregated`` and
   ``damon_monitor_intervals_tune``. All trace clocks show CLOCK_MONOTONIC.
 * flock(2) on ``state`` excludes nobody; on all other files it works.

@@ -14,7 +14,7 @@ from damon_exporter.testing.fake_kernel.control import Control
 from damon_exporter.testing.fake_kernel.fuse_mount import mount, unmount
 from damon_exporter.testing.fake_kernel.fuse_server import FuseServer
 from damon_exporter.testing.fake_kernel.kernel import Kernel
-from damon_exporter.testing.fake_kernel.machine import DEFAULT_MEMORY_MAP, MemoryMapEntry
+from damon_exporter.testing.fake_kernel.machine import DEFAULT_MEMORY_MAP, MemoryMapEntry, NumaNodes
 
 CRASHED = 70  # EX_SOFTWARE
 
@@ -26,6 +26,7 @@ CRASHED = 70  # EX_SOFTWARE
 @click.option("--control", "socket", type=click.Path(path_type=Path), required=True, help="Unix socket to make.")
 @click.option("--enable", "enabled", multiple=True, help="Module that runs from boot, such as damon_stat.")
 @click.option("--memory-map", type=json.loads, help="JSON: [[start, end, type], …] of physical memory.")
+@click.option("--numa-nodes", type=json.loads, default=1, help="JSON: how many, or [[start, end], …] of each.")
 def main(
     mountpoint: Path,
     name: str,
@@ -33,11 +34,12 @@ def main(
     socket: Path,
     enabled: tuple[str, ...],
     memory_map: list[tuple[int, int, str]] | None,
+    numa_nodes: NumaNodes,
 ) -> None:
     """Mount a fake kernel at MOUNTPOINT and serve it until standard input ends."""
     threading.excepthook = crash
     entries = DEFAULT_MEMORY_MAP if memory_map is None else [MemoryMapEntry(*entry) for entry in memory_map]
-    kernel = Kernel(profile.Profile.named(name), cpus, entries, enabled)
+    kernel = Kernel(profile.Profile.named(name), cpus, entries, enabled, numa_nodes)
     control = Control(kernel, socket)
     device = mount(mountpoint)
     threading.Thread(target=unmount_at_end_of_input, args=(mountpoint,), daemon=True).start()

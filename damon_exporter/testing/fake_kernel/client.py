@@ -21,7 +21,8 @@ class FakeKernel:
     """A fake kernel below ``root``, from entering the context to leaving it.
 
     ``enabled`` are the modules that run from boot, as damon_stat does on Debian's 7.3. ``memory_map`` is the
-    physical memory as (start, end, type), end exclusive; 4 GiB by default.
+    physical memory as (start, end, type), end exclusive; 4 GiB by default. ``numa_nodes`` is how many nodes share it
+    evenly, or which addresses, as (start, end), each has.
     """
 
     def __init__(
@@ -32,6 +33,7 @@ class FakeKernel:
         cpus: int = 2,
         enabled: Sequence[str] = (),
         memory_map: Sequence[tuple[int, int, str]] | None = None,
+        numa_nodes: int | Sequence[tuple[int, int]] = 1,
     ) -> None:
         self.root = root / "mnt"
         self.sysfs = self.root / "sys"
@@ -42,6 +44,7 @@ class FakeKernel:
         self._socket = root / "control"
         self._log = root / "log"
         self._options = [f"--kernel={kernel}", f"--cpus={cpus}", *(f"--enable={name}" for name in enabled)]
+        self._options.append(f"--numa-nodes={json.dumps(numa_nodes)}")
         if memory_map is not None:
             self._options.append(f"--memory-map={json.dumps(memory_map)}")
 
@@ -125,9 +128,16 @@ class FakeKernel:
         cgroup: str = "/",
         rss: int = 192 << 20,
         memory: Sequence[tuple[int, int, float]] | None = None,
+        age: float | None = None,
     ) -> None:
-        """Start a process. ``memory`` are its mappings as (start, end, share of samples that find it accessed)."""
-        self._order("add_process", pid=pid, comm=comm, cmdline=list(cmdline), cgroup=cgroup, rss=rss, memory=memory)
+        """Start a process. ``memory`` are its mappings as (start, end, share of samples that find it accessed).
+
+        ``age`` is how long ago (s) it started, None is long ago, and before all processes with larger pids.
+        Bytes that are no UTF-8 are lone surrogates, as os.fsdecode makes them: ``comm=os.fsdecode(b"\\xff")``. Its
+        cgroup is made if there is none yet.
+        """
+        details = {"cmdline": list(cmdline), "cgroup": cgroup, "rss": rss, "memory": memory, "age": age}
+        self._order("add_process", pid=pid, comm=comm, **details)
 
     def remove_process(self, pid: int) -> None:
         """End a process and reap it."""
@@ -142,8 +152,16 @@ class FakeKernel:
         self._order("set_physical_heat", heats=heats)
 
     def set_cgroups(self, *paths: str) -> None:
-        """The cgroups that there are, beside ``/``."""
+        """The cgroups that there are, beside those that living processes are in, and those above them."""
         self._order("set_cgroups", paths=paths)
+
+    def set_page_owners(self, owners: Sequence[tuple[int, int, str, str | None]]) -> None:
+        """Say whose and what physical memory is, as (start, end, kind, cgroup): whole pages; all else is free.
+
+        ``kind`` is anon, file, shmem, slab, free or hugetlb. The cgroup must exist, None is nobody. Where two overlap,
+        the later one is right. Pages of a cgroup that is removed go to the closest above it that is not.
+        """
+        self._order("set_page_owners", owners=owners)
 
     def set_free_memory(self, permil: int) -> None:
         """The free memory that watermarks look at, 500 at first."""

@@ -8,7 +8,8 @@ from typing import Any
 from damon_exporter.testing.fake_kernel.faults import Fault
 from damon_exporter.testing.fake_kernel.kernel import Kernel
 from damon_exporter.testing.fake_kernel.memory import Heat
-from damon_exporter.testing.fake_kernel.procfs import DEFAULT_MEMORY, Process
+from damon_exporter.testing.fake_kernel.page_owners import PageOwner
+from damon_exporter.testing.fake_kernel.procfs import DEFAULT_MEMORY, Process, ticks_after_boot
 from damon_exporter.testing.fake_kernel.slot import Slot
 from damon_exporter.testing.fake_kernel.tree import expect
 
@@ -40,6 +41,7 @@ class Control:
         name = order.pop("order")
         with self.kernel.lock:
             answer = getattr(self, name)(**order)
+            self.kernel.cgroups.update()
             self.kernel.lock.notify_all()
             while self.kernel.root.dropped_names:
                 self.kernel.lock.wait()
@@ -51,11 +53,20 @@ class Control:
         self.kernel.boot()
 
     def add_process(
-        self, pid: int, comm: str, cmdline: list[str], cgroup: str, rss: int, memory: list[list[float]] | None
+        self,
+        pid: int,
+        comm: str,
+        cmdline: list[str],
+        cgroup: str,
+        rss: int,
+        memory: list[list[float]] | None,
+        age: float | None,
     ) -> None:
         """Start a process. ``memory``: (start, end, ratio) of its mappings."""
         heats = DEFAULT_MEMORY if memory is None else tuple(Heat(int(s), int(e), ratio) for s, e, ratio in memory)
-        self.kernel.processes.add(Process(pid, comm, tuple(cmdline), cgroup, rss, memory=heats))
+        start_ticks = None if age is None else ticks_after_boot(age)
+        process = Process(pid, comm, tuple(cmdline), cgroup, rss, memory=heats, start_ticks=start_ticks)
+        self.kernel.processes.add(process)
         self.kernel.memory_version += 1
 
     def remove_process(self, pid: int) -> None:
@@ -75,7 +86,14 @@ class Control:
 
     def set_cgroups(self, paths: list[str]) -> None:
         """The cgroups that there are, beside those of processes."""
-        self.kernel.processes.cgroups = {"/", *paths}
+        self.kernel.cgroups.named = frozenset(paths)
+
+    def set_page_owners(self, owners: list[tuple[int, int, str, str | None]]) -> None:
+        """Say whose and what physical memory is: (start, end, kind, cgroup); all else is free."""
+        cgroups = self.kernel.cgroups
+        self.kernel.page_owners.give(
+            [PageOwner(start, end, kind, cgroups.at(path) if path else None) for start, end, kind, path in owners]
+        )
 
     def set_free_memory(self, permil: int) -> None:
         """What watermarks look at."""

@@ -3,17 +3,20 @@
 import threading
 from collections.abc import Sequence
 
+from damon_exporter.testing.fake_kernel.cgroups import Cgroups
 from damon_exporter.testing.fake_kernel.core import Core
 from damon_exporter.testing.fake_kernel.damon_sysfs import DamonSysfs
 from damon_exporter.testing.fake_kernel.faults import Faults
 from damon_exporter.testing.fake_kernel.machine import (
     DEFAULT_MEMORY_MAP,
     MemoryMapEntry,
+    NumaNodes,
     build_machine,
     system_ram,
 )
 from damon_exporter.testing.fake_kernel.memory import Heat, Range, default_heat
 from damon_exporter.testing.fake_kernel.modules import build_modules
+from damon_exporter.testing.fake_kernel.page_owners import PageOwners
 from damon_exporter.testing.fake_kernel.procfs import Processes
 from damon_exporter.testing.fake_kernel.profile import Profile
 from damon_exporter.testing.fake_kernel.tracefs import Trace
@@ -29,6 +32,7 @@ class Kernel:
         cpus: int,
         memory_map: Sequence[MemoryMapEntry] = DEFAULT_MEMORY_MAP,
         enabled: Sequence[str] = (),
+        numa_nodes: NumaNodes = 1,
     ) -> None:
         self.profile = profile
         self.cpus = cpus
@@ -38,6 +42,7 @@ class Kernel:
         self.root = Root()
         self._memory_map = memory_map
         self._enabled = enabled
+        self._numa_nodes = numa_nodes
         with self.lock:
             self.boot()
 
@@ -48,7 +53,10 @@ class Kernel:
         self.memory_version = 0
         self.processes = Processes(self.root.make("proc"))
         self.root.make("proc/sys/kernel").add("osrelease", text_file(f"{self.profile.name}.0-fake\n"))
-        build_machine(self.root.make("sys"), self._memory_map, self.cpus)
+        build_machine(self.root.make("sys"), self._memory_map, self.cpus, self._numa_nodes)
+        self.cgroups = Cgroups(self, self.root.make("sys/fs"))
+        self.cgroups.update()
+        self.page_owners = PageOwners(self, self.root.make("proc"))
         self.core = Core(self)
         self.trace = Trace(self, self.root.make("sys/kernel"))
         self.damon = DamonSysfs(self, self.root.make("sys/kernel/mm"))

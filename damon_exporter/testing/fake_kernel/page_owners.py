@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from damon_exporter.analysis.bands import I64
 from damon_exporter.analysis.snapshot import U64
 from damon_exporter.testing.fake_kernel.cgroups import Cgroup
 from damon_exporter.testing.fake_kernel.machine import BLOCK_BYTES
-from damon_exporter.testing.fake_kernel.memory import PAGE, Range
+from damon_exporter.testing.fake_kernel.memory import PAGE
 from damon_exporter.testing.fake_kernel.tree import Directory, Entries, fail
 
 if TYPE_CHECKING:
@@ -30,8 +31,6 @@ FLAGS = {
     "slab": SLAB,
     "hugetlb": UPTODATE | MMAP | ANON | COMPOUND_TAIL | HUGE,
 }
-UNTOLD = ("free", "slab")
-"""kpagecgroup shows no cgroup of these: of slabs because their objects may be of several."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +43,15 @@ class PageOwner:
     cgroup: Cgroup | None = None
 
 
+def section_end(address: int) -> int:
+    """Where the memory section ends that holds the byte before the address."""
+    return -(-address // BLOCK_BYTES) * BLOCK_BYTES
+
+
 class FrameFile(Entries):
     """One u64 for each frame. What is not read in whole entries is EINVAL."""
 
-    def __init__(self, frames: int, entries: Callable[[U64], U64]) -> None:
+    def __init__(self, frames: int, entries: Callable[[I64], U64]) -> None:
         super().__init__(mode=0o400)
         self._frames = frames
         self._entries = entries
@@ -57,8 +61,7 @@ class FrameFile(Entries):
         if offset % ENTRY_BYTES or size % ENTRY_BYTES:
             raise fail(errno.EINVAL)
         first = offset // ENTRY_BYTES
-        frames = np.arange(first, max(min(first + size // ENTRY_BYTES, self._frames), first), dtype=np.uint64)
-        return self._entries(frames).tobytes()
+        return self._entries(np.arange(first, min(first + size // ENTRY_BYTES, self._frames))).tobytes()
 
 
 class PageOwners:
@@ -67,9 +70,9 @@ class PageOwners:
     def __init__(self, kernel: "Kernel", proc: Directory) -> None:
         self._ram = tuple(sorted(kernel.system_ram))
         self._hole = 0 if kernel.profile.since("7.3") else NOPAGE
-        end = -(-self._ram[-1][1] // BLOCK_BYTES) * BLOCK_BYTES
-        proc.add("kpageflags", FrameFile(end // PAGE, self._flags_at))
-        proc.add("kpagecgroup", FrameFile(end // PAGE, self._cgroups_at))
+        frames = max((section_end(end) for _, end in self._ram), default=0) // PAGE
+        proc.add("kpageflags", FrameFile(frames, self._flags_at))
+        proc.add("kpagecgroup", FrameFile(frames, self._inodes_at))
         self.give(())
 
     def give(self, owners: Sequence[PageOwner]) -> None:
@@ -80,43 +83,40 @@ class PageOwners:
         for owner in owners:
             if owner.start % PAGE or owner.end % PAGE or not self._is_ram(owner.start, owner.end):
                 raise ValueError(f"{owner.start:#x} to {owner.end:#x} are not pages of memory")
-        self._owners = tuple(owners)
-        painted = [*self._ground(), *((o.start, o.end, FLAGS[o.kind], index) for index, o in enumerate(owners, 1))]
-        self._edges = np.unique(np.array([edge for row in painted for edge in row[:2]], np.uint64)) // np.uint64(PAGE)
+        self._cgroups = tuple({owner.cgroup for owner in owners if owner.cgroup})
+        number = {None: 0} | {cgroup: index for index, cgroup in enumerate(self._cgroups, 1)}
+        given = ((owner.start, owner.end, FLAGS[owner.kind], number[owner.cgroup]) for owner in owners)
+        painted = [*self._ground(), *given]
+        self._edges: I64 = np.unique([0, *(edge // PAGE for start, end, *_ in painted for edge in (start, end))])
         self._flags: U64 = np.full(len(self._edges), self._hole, np.uint64)
-        self._owner_of: NDArray[np.intp] = np.zeros(len(self._edges), np.intp)
-        for start, end, flags, index in painted:
+        self._charged: NDArray[np.intp] = np.zeros(len(self._edges), np.intp)
+        for start, end, flags, cgroup in painted:
             first, last = np.searchsorted(self._edges, (start // PAGE, end // PAGE))
-            self._flags[first:last], self._owner_of[first:last] = flags, index
+            self._flags[first:last], self._charged[first:last] = flags, cgroup
 
     def charged_bytes(self, cgroup: Cgroup) -> int:
         """The bytes of all pages charged to a cgroup or below it."""
-        sizes = np.append(np.diff(self._edges), np.uint64(0)) * np.uint64(PAGE)
-        by_owner = np.bincount(self._owner_of, weights=sizes, minlength=len(self._owners) + 1)[1:]
-        mine = (o.cgroup is not None and cgroup.contains(o.cgroup.heir) for o in self._owners)
-        return int(sum(size for size, is_mine in zip(by_owner.tolist(), mine, strict=True) if is_mine))
+        is_mine = np.array([False, *(cgroup.contains(each.heir) for each in self._cgroups)])
+        return int(np.diff(self._edges)[is_mine[self._charged[:-1]]].sum()) * PAGE
 
     def _ground(self) -> Iterable[tuple[int, int, int, int]]:
         """Sections with any memory have an entry for each page, reserved where the firmware keeps it; others none."""
         for start, end in self._ram:
-            section_end = -(-end // BLOCK_BYTES) * BLOCK_BYTES
-            yield start // BLOCK_BYTES * BLOCK_BYTES, section_end, RESERVED, 0
+            yield start // BLOCK_BYTES * BLOCK_BYTES, section_end(end), RESERVED, 0
         for start, end in self._ram:
             yield start, end, FLAGS["free"], 0
 
     def _is_ram(self, start: int, end: int) -> bool:
         return any(low <= start < end <= high for low, high in self._ram)
 
-    def _segments(self, frames: U64) -> NDArray[np.intp]:
+    def _flags_at(self, frames: I64) -> U64:
+        return self._flags[self._segments(frames)]
+
+    def _inodes_at(self, frames: I64) -> U64:
+        """Of each frame's cgroup; 0 for none, and for what could be of several."""
+        at = self._segments(frames)
+        inodes = np.array([0, *(cgroup.heir.inode for cgroup in self._cgroups)], np.uint64)
+        return np.where(self._flags[at] == FLAGS["slab"], np.uint64(0), inodes[self._charged[at]])
+
+    def _segments(self, frames: I64) -> NDArray[np.intp]:
         return np.searchsorted(self._edges, frames, side="right") - 1
-
-    def _flags_at(self, frames: U64) -> U64:
-        at = self._segments(frames)
-        return np.where(at >= 0, self._flags[at], np.uint64(self._hole))
-
-    def _cgroups_at(self, frames: U64) -> U64:
-        """Inodes; pages of a cgroup that was removed are those of the closest above it that was not."""
-        told = (owner.cgroup if owner.kind not in UNTOLD else None for owner in self._owners)
-        inodes = np.array([0, *(cgroup.heir.inode if cgroup else 0 for cgroup in told)], np.uint64)
-        at = self._segments(frames)
-        return np.where(at >= 0, inodes[self._owner_of[at]], np.uint64(0))

@@ -3,7 +3,7 @@
 import itertools
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from damon_exporter.testing.fake_kernel.memory import PAGE, Heat, Range
@@ -22,7 +22,10 @@ DEFAULT_MEMORY = (
 
 @dataclass
 class Process:
-    """What a test says about a process. ``memory`` are its mapped ranges and how hot they are; kernel threads: none."""
+    """What a test says about a process. ``memory`` are its mapped ranges and how hot they are; kernel threads: none.
+
+    Lone surrogates in ``comm`` and elsewhere stand for bytes that are no UTF-8.
+    """
 
     pid: int
     comm: str
@@ -33,6 +36,8 @@ class Process:
     memory: tuple[Heat, ...] = DEFAULT_MEMORY
     cpu_seconds: Callable[[], float] = lambda: 0.0
     state: str = "S"
+    start_ticks: int | None = None
+    """When it started, in ticks after boot. None: long ago, the later, the larger the pid."""
 
     @property
     def virtual_bytes(self) -> int:
@@ -60,7 +65,7 @@ class Process:
         fields[5] = str(PF_KTHREAD if KTHREADD in (self.pid, self.ppid) else 0)  # 9: flags
         fields[11] = str(round(self.cpu_seconds() * TICKS_PER_SECOND))  # 15: stime, where kernel threads spend theirs
         fields[16] = "1"  # 20: threads
-        fields[18] = str(self.pid)  # 22: start time in ticks after boot; the later, the larger the pid
+        fields[18] = str(self.pid if self.start_ticks is None else self.start_ticks)  # 22: start time
         fields[19] = str(self.virtual_bytes)  # 23
         fields[20] = str(self.rss_bytes // PAGE)  # 24
         return f"{self.pid} ({self.comm}) {self.state} {' '.join(fields)}\n"
@@ -70,9 +75,9 @@ class Process:
         return f"{self.virtual_bytes // PAGE} {self.rss_bytes // PAGE} 0 0 0 {self.virtual_bytes // PAGE} 0\n"
 
     def status(self) -> str:
-        """The lines that tools look at."""
+        """The lines that tools look at. Here alone comm is escaped."""
         lines = {
-            "Name": self.comm,
+            "Name": self.comm.replace("\\", "\\\\").replace("\n", "\\n"),
             "State": f"{self.state} ({'zombie' if self.state == 'Z' else 'sleeping'})",
             "Tgid": self.pid,
             "Pid": self.pid,
@@ -93,6 +98,11 @@ class Process:
         return "".join(f"{heat.start:x}-{heat.end:x} rw-p 00000000 00:00 0 \n" for heat in self.memory)
 
 
+def ticks_after_boot(seconds_ago: float) -> int:
+    """A time as /proc/PID/stat has it, by this machine's own clock."""
+    return round((time.clock_gettime(time.CLOCK_BOOTTIME) - seconds_ago) * TICKS_PER_SECOND)
+
+
 class ProcFile(File):
     """proc files have no size."""
 
@@ -107,9 +117,13 @@ class Processes:
         self._by_pid: dict[int, Process] = {}
         self._kernel_thread_pids = itertools.count(FIRST_KERNEL_THREAD)
         self._booted = time.monotonic()
-        self.cgroups = {"/"}
         self.add(Process(1, "systemd", ("/sbin/init",), "/init.scope", 12 << 20, ppid=0))
         self.add(Process(KTHREADD, "kthreadd", ppid=0, memory=()))
+
+    @property
+    def living(self) -> Sequence[Process]:
+        """All but zombies."""
+        return [process for process in self._by_pid.values() if process.state != "Z"]
 
     def add(self, process: Process) -> None:
         """Make a process, or put one in the place of another with its pid."""
@@ -117,7 +131,6 @@ class Processes:
             self.remove(process.pid)
         self._by_pid[process.pid] = process
         self._proc.add(str(process.pid), process.folder())
-        self.cgroups.add(process.cgroup)
 
     def remove(self, pid: int) -> None:
         """End a process and reap it."""

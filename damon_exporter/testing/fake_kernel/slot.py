@@ -77,8 +77,7 @@ class Slot(Directory):
 
     def read_staged(self) -> Context:
         """What is staged, checked as `on` and `commit` do."""
-        processes = self.kernel.processes
-        return read_context(self.staged, Surroundings(processes.exists, processes.cgroups.__contains__))
+        return read_context(self.staged, Surroundings(self.kernel.processes.exists, self.kernel.cgroups.exists))
 
     def turn_on(self) -> None:
         """damon_sysfs_turn_damon_on(). The context of the kdamond before is gone even if this fails."""

@@ -76,6 +76,7 @@ class Guest:
         cpus: int = 1,
         append: str = "",
         modules: Sequence[str] = (),
+        qemu: Sequence[str] = (),
     ) -> None:
         """Boot it; returns when commands can be run.
 
@@ -86,6 +87,7 @@ class Guest:
                 patched ("Oops: int3" in the console): not for tests that everybody runs.
             append: Further words for the kernel's command line.
             modules: Kernel modules to load at boot, ``("zram",)``.
+            qemu: Further arguments for QEMU, ``("-numa", "node,memdev=low")``.
 
         Raises:
             MissingToolError: QEMU or busybox is not installed.
@@ -99,7 +101,7 @@ class Guest:
         ours, its = socket.socketpair()
         with its:
             self._qemu = subprocess.Popen(
-                self._qemu_command(initrd, memory, cpus, append, its.fileno()), pass_fds=[its.fileno()]
+                [*self._qemu_command(initrd, memory, cpus, append, its.fileno()), *qemu], pass_fds=[its.fileno()]
             )
         self._channel = Channel(ours)
         self._spawned: list[GuestProcess] = []

@@ -2,7 +2,7 @@
 
 import math
 
-from memory import announce, keep_touching, mapped, parser, size
+from memory import BREATH, announce, bind_to_node, enter_cgroup, keep_touching, mapped, parser, size
 
 MARGIN = size("32MiB")
 
@@ -11,10 +11,17 @@ def main() -> None:
     options = parser(__doc__)
     options.add_argument("--hot", type=size, default=size("64MiB"))
     options.add_argument("--idle", type=size, default=size("128MiB"))
+    options.add_argument("--pause", type=float, default=BREATH, help="seconds between two passes over the hot buffer")
+    options.add_argument("--cgroup", help="put both buffers into this cgroup, as /a")
+    options.add_argument("--node", type=int, help="put both buffers on this NUMA node")
     arguments = options.parse_args()
+    if arguments.cgroup is not None:
+        enter_cgroup(arguments.cgroup)
+    if arguments.node is not None:
+        bind_to_node(arguments.node)
     idle, hot = mapped(arguments.idle, MARGIN), mapped(arguments.hot, MARGIN)
     announce(arguments.comm, hot=hot.addresses(), idle=idle.addresses())
-    keep_touching(math.inf, hot)
+    keep_touching(math.inf, hot, pause=arguments.pause)
 
 
 if __name__ == "__main__":

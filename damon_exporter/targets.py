@@ -16,8 +16,8 @@ from damon_exporter.roster import ListedTarget, WatchedProcess
 
 COMMAND_GRACE_SECONDS = 5.0
 
-REST_PER_LOOK = 10
-"""Pause at least so many times as long as a look at all processes takes, however often it is asked for."""
+REST_PER_LOOK = 3
+"""Pause at least so many times as long as a look at all processes keeps a CPU busy, however often it is asked for."""
 
 
 class NothingToWatch(Exception):
@@ -138,10 +138,10 @@ class MatchingProcesses:
 
     def _look(self, now: float) -> Matches:
         if now >= self._next_look:
-            began = time.monotonic()
+            began = time.thread_time()
             self._found = self._finder.find({process.identity for process in self._found.taken})
             self._deaths.follow(process.identity for process in self._found.taken)
-            self._next_look = now + max(self._chosen.refresh, REST_PER_LOOK * (time.monotonic() - began))
+            self._next_look = now + max(self._chosen.refresh, REST_PER_LOOK * (time.thread_time() - began))
         return self._found
 
 

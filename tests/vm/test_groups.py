@@ -76,7 +76,7 @@ def _watch_groups(guest: Guest) -> Groups:
         settled = _film(watching, 20)
         with _running(guest, (LATER,)):
             born_at = guest.clock()
-            birth = _film(watching, 45)
+            birth = _film(watching, 70)
             processes[ENDS][0].stop()
             death = _film(watching, 20)
     return Groups(settled, born_at, birth, death)

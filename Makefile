@@ -7,18 +7,19 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 LISTEN ?= :10555
 
-.PHONY: demo demo-recording test soak check coverage system-packages docs format clean
+.PHONY: demo demo-recording test soak check coverage system-packages docs format targets-cost clean
 
 demo: $(VENV)/.runtime
 	$(BIN)/damon-exporter demo --web.listen-address $(LISTEN)
 
 # A worker for each real kernel, and one for all else while the guests wait.
 test: system-packages $(VENV)/.dev check
-	$(BIN)/pytest -n 3 --dist loadgroup --durations=15
+	$(BIN)/pytest -n 3 --dist loadgroup --durations=15 -m "not soak"
 
 # Ten minutes of processes that come and go on a fake kernel, of which the tests take one.
 soak: $(VENV)/.dev
 	CHURN_SECONDS=600 $(BIN)/pytest tests/test_churn.py
+	$(BIN)/pytest -n 2 --dist loadgroup -m soak
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -29,6 +30,11 @@ check: $(VENV)/.dev
 # Boots a real kernel for five minutes.
 demo-recording: system-packages $(VENV)/.dev
 	$(BIN)/python -m tests.vm.make_demo
+
+# What docs/targets.md says each way of watching costs. Boots a real kernel for six minutes.
+targets-cost: system-packages $(VENV)/.dev
+	$(BIN)/python -m benchmarks.targets
+	$(BIN)/python -m benchmarks.targets --native
 
 # What the tests run of the package, but for its child processes and the guests.
 coverage: $(VENV)/.dev

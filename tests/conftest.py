@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from booted import kernels_booted
 from kernel_pool import KernelPool
 
 from damon_exporter.testing.fake_kernel import FakeKernel
@@ -18,8 +19,6 @@ import kernel_guard  # noqa: E402 - found only through the line above, as in the
 
 guard_log = pytest.StashKey[Path]()
 kernel_before = pytest.StashKey[kernel_guard.Snapshot]()
-kernels_booted = pytest.StashKey[list[str]]()
-"""What the reader of a report must know of the real kernels: which, and what stood in for one that is gone."""
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -229,13 +229,18 @@ def test_targets_that_nobody_named_are_told_apart_by_their_index(recorded: Calla
     assert [t.monitored_bytes for t in monitors(state)["recording0"].targets] == [MIB, 2 * MIB]
 
 
+def second_target(state: NodeState) -> int:
+    """How many snapshots of the second target there have been; 0 while it is not told of."""
+    targets = {target.name: target for target in monitors(state)["recording0"].targets}
+    return targets["target1"].snapshots if "target1" in targets else 0
+
+
 def test_a_target_that_is_not_in_every_snapshot_keeps_its_counters(recorded: Callable[..., Player]) -> None:
     two, one = regions((0, MIB, 3, 0, 0), (0, MIB, 3, 0, 1)), regions((0, MIB, 3, 0, 0))
-    mixed = [snapshot(n * PERIOD_MS, 0, one if n % 3 else two) for n in range(6)]
+    mixed = [snapshot(n * PERIOD_MS, 0, two if n % 3 else one) for n in range(6)]
     with playing(recorded(mixed)) as player:
-        state = until(player, lambda state: snapshots_of(state) > 6)
-    first, second = monitors(state)["recording0"].targets
-    assert first.snapshots == second.snapshots
+        state = until(player, lambda state: second_target(state) > 4)  # there are four in one round of the recording
+    assert snapshots_of(state) > second_target(state)
 
 
 def test_kdamonds_of_one_name_are_one_monitor_that_was_restarted(recorded: Callable[..., Player]) -> None:

@@ -94,6 +94,7 @@ def test_a_module_that_its_watermarks_keep_asleep_reports_nothing(fake_kernel: S
 
 def test_damon_stat_shows_zeros_before_its_first_refresh_and_101_percentiles_after(fake_kernel: Start) -> None:
     kernel = fake_kernel(enabled=["damon_stat"])
+    kernel.reboot()  # it may have been running for a while
     before = value(kernel, "damon_stat", "memory_idle_ms_percentiles").split(",")
     wait_for(lambda: value(kernel, "damon_stat", "aggr_interval_us") == "100000")
     after = [int(text) for text in value(kernel, "damon_stat", "memory_idle_ms_percentiles").split(",")]

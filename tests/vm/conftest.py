@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import kernels_booted
+from booted import kernels_booted
 
 from .exporter import free_damon
 from .guest import Guest

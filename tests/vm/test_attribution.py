@@ -12,7 +12,7 @@ from .guest import Guest
 from .kernels import find_kernel
 from .test_truth import WORKLOADS
 
-pytestmark = pytest.mark.timeout(480)  # a scenario takes three to four minutes of an emulated machine's time
+pytestmark = [pytest.mark.soak, pytest.mark.timeout(480)]
 
 NODE = """
 kernel: {settle: 0s}

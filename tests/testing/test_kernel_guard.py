@@ -86,7 +86,8 @@ def test_a_run_fails_if_one_of_its_tests_swallowed_the_exception(real: Path, tmp
     tests = tmp_path / "tests"
     tests.mkdir()
     (tests / "conftest.py").write_text((GUARD.parent / "conftest.py").read_text())
-    (tests / "kernel_pool.py").symlink_to(GUARD.parent / "kernel_pool.py")
+    for module in ("kernel_pool.py", "booted.py"):
+        (tests / module).symlink_to(GUARD.parent / module)
     (tests / "guard").symlink_to(GUARD)
     (tests / "test_rude.py").write_text(
         "import contextlib\n"

@@ -69,11 +69,9 @@ class Following:
         after = relabelled(before, wanted, time.monotonic_ns() + round(self._update_seconds * 1e9))
         self.planned = replace(self.planned, targets=after)
         # Before a place is given away, whoever reads reports must know that it was left.
-        self._just_left = {
-            i for i, (old, new) in enumerate(zip(before, after, strict=True)) if old.name and self._lingers(new)
-        }
-        seated = {target.identity for target in after if target.name is not None}
         lingering = {i for i, target in enumerate(after) if self._lingers(target)}
+        self._just_left = {i for i in lingering if before[i].name is not None}
+        seated = {target.identity for target in after if target.name is not None}
         if all(process.identity in seated for process in wanted) and not (self.staged or lingering - self._just_left):
             return True
         if self._monitor.operations != "vaddr":  # ranges that are given stay, and with them the ages

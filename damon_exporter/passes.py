@@ -62,7 +62,9 @@ class Passes:
         """Make the passes that are due at ``now`` (CLOCK_MONOTONIC, s)."""
         views = self._views
         for name, view in views.items():
-            run = self._runs.setdefault(name, _Run(self._new_attributor()))
+            if name not in self._runs:
+                self._runs[name] = _Run(self._new_attributor())
+            run = self._runs[name]
             if now >= run.due and view.end_ns != run.seen_ns:
                 run.due, run.seen_ns = now + self._interval, view.end_ns
                 self._look(run, view)

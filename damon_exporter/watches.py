@@ -68,7 +68,7 @@ class Watches:
         identified: list[int] = []
         for pid, waiting in list(self._anonymous.items()):
             if kdamond := roster.identify(pid, waiting.heard_at):
-                known[kdamond.name] = kdamond
+                known[kdamond.name] = kdamond.without(ended)
                 identified.append(pid)
             elif now - waiting.heard_at > LONGEST_ANONYMITY:
                 self.unidentified += 1

@@ -4,22 +4,11 @@ from dataclasses import replace
 
 import pytest
 from made_regions import MIB, PAGE, regions
+from made_roster import DATABASES
 
 from damon_exporter.grouping import Grouping, grouping
 from damon_exporter.roster import ListedTarget, Watched, WatchedProcess, listed
 
-DATABASES = Watched(
-    name="databases",
-    operations="vaddr",
-    owner="exporter",
-    pid=7,
-    targets=listed("postgres", "redis", "postgres"),
-    intervals=None,
-    max_nr_accesses=None,
-    tuned=False,
-    refreshed=False,
-    reporting=True,
-)
 NODE = replace(DATABASES, operations="paddr", targets=None)
 THEIRS = replace(DATABASES, owner="foreign")
 

@@ -4,24 +4,14 @@ from dataclasses import replace
 
 import pytest
 from made_regions import INTERVALS, MIB, regions
+from made_roster import NODE
 
 from damon_exporter.analysis.snapshot import Intervals, Snapshot
 from damon_exporter.live_intervals import LiveIntervals
 from damon_exporter.roster import Watched
 
 MS = 10**6
-FIXED = Watched(
-    name="node",
-    operations="paddr",
-    owner="foreign",
-    pid=7,
-    targets=None,
-    intervals=INTERVALS,
-    max_nr_accesses=20,
-    tuned=False,
-    refreshed=False,
-    reporting=True,
-)
+FIXED = replace(NODE, owner="foreign")
 TUNED = replace(FIXED, tuned=True)
 """The files show what was written, whatever the kernel has made of it."""
 

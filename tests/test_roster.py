@@ -3,21 +3,10 @@
 from dataclasses import replace
 
 import pytest
+from made_roster import DATABASES
 
-from damon_exporter.roster import ListedTarget, Roster, Watched, WatchedProcess, listed
+from damon_exporter.roster import ListedTarget, Roster, WatchedProcess
 
-DATABASES = Watched(
-    name="databases",
-    operations="vaddr",
-    owner="exporter",
-    pid=7,
-    targets=listed("postgres", "redis", "postgres"),
-    intervals=None,
-    max_nr_accesses=None,
-    tuned=False,
-    refreshed=False,
-    reporting=True,
-)
 NODE = replace(DATABASES, name="node", operations="paddr", pid=8, targets=None)
 NAMELESS = replace(NODE, name="damon_stat", owner="module", pid=0)
 """DAMON_STAT before 7.2, which tells no pid."""

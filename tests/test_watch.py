@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from made_regions import INTERVALS, MIB, regions
+from made_roster import NODE
 
 from damon_exporter.analysis.snapshot import Intervals, Snapshot
 from damon_exporter.config import Export
@@ -13,18 +14,6 @@ from damon_exporter.roster import Watched, listed
 from damon_exporter.watch import LONGEST_AGGREGATION, Watch
 
 SLOW = Intervals(100_000, 2_000_000)
-NODE = Watched(
-    name="node",
-    operations="paddr",
-    owner="exporter",
-    pid=7,
-    targets=None,
-    intervals=INTERVALS,
-    max_nr_accesses=20,
-    tuned=False,
-    refreshed=False,
-    reporting=True,
-)
 REGIONS = regions((MIB, 2 * MIB, 3, 5))
 
 

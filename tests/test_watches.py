@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from made_regions import INTERVALS, MIB, regions
+from made_roster import NODE
 
 from damon_exporter.analysis.snapshot import Snapshot
 from damon_exporter.config import Export
@@ -16,18 +17,6 @@ from damon_exporter.state import MonitorState
 from damon_exporter.watches import LONGEST_ANONYMITY, MOST_HELD_REPORTS, Watches
 
 S = 10**9
-NODE = Watched(
-    name="node",
-    operations="paddr",
-    owner="exporter",
-    pid=7,
-    targets=None,
-    intervals=INTERVALS,
-    max_nr_accesses=20,
-    tuned=False,
-    refreshed=False,
-    reporting=True,
-)
 OTHER = replace(NODE, name="sysfs0", owner="foreign", pid=8)
 DAMON_STAT = replace(NODE, name="damon_stat", owner="module", pid=0)
 """Before 7.2 no file tells its pid."""

@@ -1,6 +1,7 @@
 """Names of pods from the names of links to logs."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from damon_exporter.containers.log_links import PodContainer, read_log_links
 
 ID, OTHER_ID = "0123456789abcdef" * 4, "fedcba9876543210" * 4
 LONGEST_NAME = 255
+NOBODY = 65534
 
 
 def link(folder: Path, name: str) -> None:
@@ -88,11 +90,17 @@ def test_a_folder_that_cannot_be_read_is_told_with_the_cure(tmp_path: Path) -> N
         read_log_links(file)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_forbidden_folder_is_told_with_the_cure(tmp_path: Path) -> None:
-    tmp_path.chmod(0)
-    try:
-        with pytest.raises(NamesUnavailable, match=r"permission denied; .* run as uid 0"):
-            read_log_links(tmp_path)
-    finally:
-        tmp_path.chmod(0o700)
+@pytest.fixture
+def forbidden(tmp_path: Path) -> Iterator[Path]:
+    """A folder, for as long as we are somebody who may not read it: root may read everything."""
+    folder = tmp_path / "containers"
+    folder.mkdir(mode=0)
+    user = os.geteuid()
+    os.seteuid(user or NOBODY)
+    yield folder
+    os.seteuid(user)
+
+
+def test_a_forbidden_folder_is_told_with_the_cure(forbidden: Path) -> None:
+    with pytest.raises(NamesUnavailable, match=r"permission denied; .* run as uid 0"):
+        read_log_links(forbidden)

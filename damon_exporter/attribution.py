@@ -88,7 +88,7 @@ class Attributor:
         by_cgroup = self._tried(self._by_cgroup, drawn) if self._settings.cgroups else None
         if by_kind is None and by_cgroup is None:
             return None
-        cgroups, unknown_bytes = by_cgroup or ((), 0)
+        cgroups, unknown_bytes = by_cgroup or ((), None)
         return Attribution(
             bands=self._bands,
             kinds=by_kind or {},

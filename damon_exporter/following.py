@@ -117,21 +117,26 @@ class Following:
         running = self.planned
         if running is None:
             return False
-        seating = reseated(running.targets, wanted, self._just_left)
+        kept = {i for i in self._just_left if self._lingers(running.targets[i])}
+        seating = reseated(running.targets, wanted, kept)
         least = running.plan.max_regions
         planned = plan_monitor(self._monitor, seating.targets, abilities, self._paths, least)
         shown, self.staged = None if self.staged else running.plan, True
         try:
-            claim.commit(slot, pid, shown, planned.plan, seating.fresh, lambda: self._require_living(seating))
+            claim.commit(slot, pid, shown, planned.plan, seating.fresh, lambda: self._require_living(seating, kept))
         except _JustEnded:
             return False
         self.planned = replace(planned, targets=seating.known_since(time.monotonic_ns()))
         self.staged = False
         return True
 
-    def _require_living(self, seating: Seating) -> None:
-        """Raise `_JustEnded` if a process has: the kernel would refuse the list, and an old one end the kdamond."""
-        if self._targets.ended() & {target.identity for target in seating.targets}:
+    def _require_living(self, seating: Seating, kept: Set[int]) -> None:
+        """Raise `_JustEnded` if a process has: the kernel would refuse the list, and an old one end the kdamond.
+
+        Nobody follows those with the indexes ``kept``, who are listed though they have left.
+        """
+        ended = self._targets.ended() & {target.identity for target in seating.targets}
+        if ended or not all(self._lingers(seating.targets[i]) for i in kept):
             raise _JustEnded("a process has just ended")
 
 

@@ -5,6 +5,8 @@ from damon_exporter.kernel.modules import DAMON_STAT, DAMON_STAT_MAX_NR_ACCESSES
 from damon_exporter.kernel.plan import INTERVALS, TARGETS
 from damon_exporter.roster import Watched, listed
 
+ADDR_UNIT = "contexts/0/addr_unit"
+
 
 def watched_slot(slot: Slot, pid: int) -> Watched:
     """Return somebody's sysfs kdamond, which runs with ``pid``; raises `KernelError` while its files are made anew."""
@@ -21,6 +23,7 @@ def watched_slot(slot: Slot, pid: int) -> Watched:
         refreshed=_positive(slot, "refresh_ms"),
         reporting=False,
         slot=slot.index,
+        addr_unit=slot.number(ADDR_UNIT) if slot.has(ADDR_UNIT) else 1,
     )
 
 
@@ -43,4 +46,5 @@ def watched_module(module: Module) -> Watched:
         tuned=module.tuned,
         refreshed=module.name == DAMON_STAT and module.intervals is not None,
         reporting=module.name == DAMON_STAT,
+        addr_unit=module.addr_unit,
     )

@@ -60,7 +60,8 @@ class Watched:
 
     ``intervals`` are those of files and parameters; if ``tuned``, the kernel changes them, and the files follow
     only if ``refreshed``. ``reporting`` says that silence is a fault: the module DAMON_RECLAIM, say, may sleep.
-    ``dropped`` is how many processes match and are left out, None where none are matched.
+    ``dropped`` is how many processes match and are left out, None where none are matched. ``addr_unit`` is how many
+    bytes one unit of its regions' addresses stands for.
     """
 
     name: str
@@ -76,6 +77,7 @@ class Watched:
     restarts: int = 0
     slot: int | None = None
     dropped: int | None = None
+    addr_unit: int = 1
 
     @property
     def living(self) -> tuple[ListedTarget, ...]:

@@ -104,13 +104,14 @@ class Attribution:
     """The last pass over a monitor of physical memory: whose and what its bytes are.
 
     ``kinds`` maps the kind of page to bytes by band, in the order of ``bands``; they sum to the monitored bytes. It is
-    empty, and so is ``cgroups``, if it is not asked for. The totals are those of all passes.
+    empty if it is not asked for. So is ``cgroups``, and then ``unknown_bytes``, of all other cgroups, is None. The
+    totals are those of all passes.
     """
 
     bands: tuple[str, ...]
     kinds: Mapping[str, tuple[int, ...]]
     cgroups: tuple[CgroupState, ...]
-    unknown_bytes: int
+    unknown_bytes: int | None
     samples_total: int
     seconds_total: float
 

@@ -76,7 +76,7 @@ class Watch:
 
     def take(self, end_ns: int, regions: Regions) -> None:
         """Take in the regions of one aggregation."""
-        self.observe(self._intervals.stamp(self._kdamond, end_ns, regions))
+        self.observe(self._intervals.stamp(self._kdamond, end_ns, regions.in_bytes(self._kdamond.addr_unit)))
 
     def observe(self, snapshot: Snapshot) -> None:
         """Take in a snapshot whose intervals are known."""

@@ -205,17 +205,37 @@ def test_a_process_that_ends_right_before_the_commit_harms_nobody(kernel: FakeKe
     exporting.settled(lambda now: set(now) == {"a"})
     pid = kernel.read("0/pid")
     add(kernel, 42, "b")
-    kernel.delay("*/nr_targets", "write", 0.3, count=1)
-    ending = threading.Timer(0.1, kernel.remove_process, (42,))  # while files are being written
-    ending.start()
-    exporting.driven.look(10)
-    ending.join()
+    look_while_files_are_written(kernel, exporting, ends=42)
     assert kernel.read("0/pid") == pid
     assert exporting.driven.supervisor.failed_commits == 0
     exporting.settled(lambda now: set(now) == {"a"})
     add(kernel, 43, "c")
     exporting.settled(lambda now: set(now) == {"a", "c"})
     assert (kernel.read("0/pid"), exporting.driven.own["db"].restarts) == (pid, 0)
+
+
+@on_both
+def test_so_does_one_that_is_still_listed_although_it_has_left_its_group(
+    kernel: FakeKernel, exporting: Exporting
+) -> None:
+    for pid, comm in ((41, "a"), (42, "b")):
+        add(kernel, pid, comm)
+    exporting.settled(lambda now: set(now) == {"a", "b"})
+    kdamond = kernel.read("0/pid")
+    add(kernel, 41, "other")
+    add(kernel, 43, "c")
+    look_while_files_are_written(kernel, exporting, ends=41)
+    assert (kernel.read("0/pid"), exporting.driven.supervisor.failed_commits) == (kdamond, 0)
+    exporting.settled(lambda now: set(now) == {"b", "c"})
+
+
+def look_while_files_are_written(kernel: FakeKernel, exporting: Exporting, ends: int) -> None:
+    """The supervisor looks; a process ends between that and the commit."""
+    kernel.delay("*/nr_targets", "write", 0.3, count=1)
+    ending = threading.Timer(0.1, kernel.remove_process, (ends,))
+    ending.start()
+    exporting.driven.look(10)
+    ending.join()
 
 
 def test_what_is_left_out_is_told(kernel: FakeKernel, exporting: Exporting) -> None:

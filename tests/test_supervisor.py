@@ -141,6 +141,16 @@ def test_a_second_exporter_takes_over_when_the_first_has_gone(kernel: FakeKernel
 # Somebody was there first
 
 
+def test_the_unit_of_somebodys_addresses_is_told(fake_kernel: Start) -> None:
+    kernel = fake_kernel(kernel="7.3")
+    stage_somebodys(kernel)
+    kernel.write("0/contexts/0/addr_unit", 4096)
+    kernel.write("0/state", "on")
+    with Driven(kernel.paths) as driven:
+        (theirs,) = driven.look().watched
+        assert theirs.addr_unit == 4096
+
+
 @on_both
 def test_kdamonds_of_others_are_observed_and_not_touched(
     kernel: FakeKernel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -50,6 +50,13 @@ def test_a_report_gives_a_kdamond_time_again_from_its_end_on() -> None:
     assert reporting.overdue(105.6)
 
 
+def test_addresses_in_units_of_somebody_elses_choice_are_told_in_bytes() -> None:
+    reporting = watch(replace(NODE, addr_unit=4096))
+    reporting.take(102_500_000_000, regions((16, 32, 3, 5)))
+    (target,) = reporting.state(103.0, 0.0).targets
+    assert target.monitored_bytes == target.working_set_bytes == 16 * 4096
+
+
 def test_a_kdamond_that_may_be_silent_is_never_late() -> None:
     assert not watch(replace(NODE, reporting=False)).overdue(1e6)
 

@@ -1,6 +1,6 @@
 """The one shape in which every source hands over what DAMON saw."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +42,10 @@ class Regions:
     def sizes(self) -> U64:
         """Bytes per region."""
         return self.end - self.start
+
+    def in_bytes(self, addr_unit: int) -> "Regions":
+        """Return the same regions, whose addresses count units of ``addr_unit`` bytes, by addresses in bytes."""
+        return self if addr_unit == 1 else replace(self, start=self.start * addr_unit, end=self.end * addr_unit)
 
     def only(self, which: NDArray[np.bool_]) -> "Regions":
         """Return some of the regions."""

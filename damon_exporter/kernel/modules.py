@@ -16,13 +16,17 @@ DAMON_STAT_MAX_NR_ACCESSES = 20
 
 @dataclass(frozen=True, slots=True)
 class Module:
-    """A module that is built into this kernel. ``pid`` is None where the kernel does not tell it."""
+    """A module that is built into this kernel. ``pid`` is None where the kernel does not tell it.
+
+    ``addr_unit`` is how many bytes one unit of an address stands for, in parameters and in what its kdamond reports.
+    """
 
     name: str
     enabled: bool
     pid: int | None
     intervals: Intervals | None
     tuned: bool
+    addr_unit: int = 1
 
 
 def modules(paths: KernelPaths) -> tuple[Module, ...]:
@@ -43,6 +47,7 @@ def _module(paths: KernelPaths, name: str) -> Module | None:
         pid=pid if pid and pid > 0 else None,
         intervals=_intervals(paths, name),
         tuned=name == DAMON_STAT or bool(_number_or_none(paths, name, "autotune_monitoring_intervals")),
+        addr_unit=_number_or_none(paths, name, "addr_unit") or 1,
     )
 
 

@@ -126,7 +126,8 @@ def _attribution(monitor: str, attribution: Attribution) -> Iterator[Point]:
     for kind, sizes in attribution.kinds.items():
         for band, size in zip(attribution.bands, sizes, strict=True):
             yield Point("damon_page_kind_band_bytes", (monitor, kind, band), size)
-    yield Point("damon_attribution_unknown_bytes", (monitor,), attribution.unknown_bytes)
+    if attribution.unknown_bytes is not None:
+        yield Point("damon_attribution_unknown_bytes", (monitor,), attribution.unknown_bytes)
     yield Point("damon_attribution_samples_total", (monitor,), attribution.samples_total)
     yield Point("damon_attribution_seconds_total", (monitor,), attribution.seconds_total)
 

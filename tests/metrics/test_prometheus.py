@@ -179,10 +179,10 @@ def test_attribution_that_is_not_asked_for_has_no_series() -> None:
 
 
 def test_an_attribution_of_kinds_alone_still_says_what_it_costs() -> None:
-    kinds_only = replace(ATTRIBUTION, cgroups=(), unknown_bytes=0)
+    kinds_only = replace(ATTRIBUTION, cgroups=(), unknown_bytes=None)
     found = series(replace(STATE, monitors=(replace(NODE, attribution=kinds_only),)))
 
-    assert found["damon_attribution_unknown_bytes"] == [({"monitor": "node"}, 0)]
+    assert "damon_attribution_unknown_bytes" not in found
     assert found["damon_attribution_samples_total"][0][1] == 983_040
     assert found["damon_attribution_seconds_total"][0][1] == 4.5
     assert "damon_cgroup_access_band_bytes" not in found

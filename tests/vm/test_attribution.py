@@ -27,6 +27,8 @@ OBSERVE = "kernel: {control: never}\nmonitors: []\n"
 
 SIZES = {"/a": (64, 128), "/b": (96, 32)}
 """MiB in each cgroup that are touched all the time, and that are idle."""
+HUGE = "/a"
+"""The cgroup whose memory is of huge pages."""
 PASSES = 10
 
 TWO_NODES = (
@@ -84,12 +86,15 @@ def _watch_damon_stat(guest: Guest) -> list[Pass]:
 def _two_cgroups(guest: Guest) -> Iterator[None]:
     """Run a process in each cgroup until the block ends."""
     guest.run("cd /sys/fs/cgroup; echo +memory > cgroup.subtree_control; mkdir -p a b")
+    # Pages that were freed here and there would be handed out here and there, and no region could tell them apart.
+    guest.run("echo 3 > /proc/sys/vm/drop_caches; echo 1 > /proc/sys/vm/compact_memory")
     with ExitStack() as running:
         running.callback(guest.run, "cd /sys/fs/cgroup; rmdir a b")
         for cgroup, (hot, idle) in SIZES.items():
-            # One after the other: side by side each would get every other page, and no region could tell them apart.
-            hotcold = f"python {WORKLOADS}/hotcold.py --cgroup {cgroup} --hot {hot}MiB --idle {idle}MiB --pause 0.04"
-            running.enter_context(guest.spawn(f"exec {hotcold}")).first_line()
+            # One after the other: side by side each would get every other page.
+            hotcold = ["python", f"{WORKLOADS}/hotcold.py", "--cgroup", cgroup, *(["--huge"] if cgroup == HUGE else [])]
+            sizes = ["--hot", f"{hot}MiB", "--idle", f"{idle}MiB", "--pause", "0.04"]
+            running.enter_context(guest.spawn([*hotcold, *sizes])).first_line()
         yield
 
 

@@ -42,7 +42,7 @@ The kernels are those that were measured, 6.12 and 7.3. Not imitated:
 * Schemes only count. Quotas, goals and probes have files, and are otherwise ignored; so are filters, except that
   ``target`` filters work and cgroups must exist. ``sz_filter_passed`` is 0, ``effective_bytes`` the quota set.
 * vaddr monitors the mappings as they are, not joined into three regions.
-* ``commit_inputs`` of modules, memory hotplug, pid and cgroup namespaces, ``addr_unit``.
+* ``commit_inputs`` of modules, memory hotplug, pid and cgroup namespaces.
 * Pages are whose and what the test says, whatever memory its processes have; all others are free. Large folios, the
   lists of free pages that each CPU has, page tables and the kernel's own pages do not show. A memory section without
   memory is a hole (6.12: NOPAGE, 7.3: no flags); the rest of one with memory is RESERVED (seen on 6.18).

@@ -14,12 +14,13 @@ def main() -> None:
     options.add_argument("--pause", type=float, default=BREATH, help="seconds between two passes over the hot buffer")
     options.add_argument("--cgroup", help="put both buffers into this cgroup, as /a")
     options.add_argument("--node", type=int, help="put both buffers on this NUMA node")
+    options.add_argument("--huge", action="store_true", help="make both of huge pages")
     arguments = options.parse_args()
     if arguments.cgroup is not None:
         enter_cgroup(arguments.cgroup)
     if arguments.node is not None:
         bind_to_node(arguments.node)
-    idle, hot = mapped(arguments.idle, MARGIN), mapped(arguments.hot, MARGIN)
+    idle, hot = (mapped(size, MARGIN, huge=arguments.huge) for size in (arguments.idle, arguments.hot))
     announce(arguments.comm, hot=hot.addresses(), idle=idle.addresses())
     keep_touching(math.inf, hot, pause=arguments.pause)
 

@@ -12,7 +12,7 @@ import time
 from itertools import pairwise
 from pathlib import Path
 
-PAGE = mmap.PAGESIZE
+PAGE, HUGE_PAGE = mmap.PAGESIZE, 2 << 20
 PR_SET_NAME = 15
 SET_MEMPOLICY, MPOL_BIND, NODES = 238, 2, 64
 """A system call of x86-64, its mode, and how many bits its mask of nodes has."""
@@ -55,18 +55,22 @@ class Area:
         return {"start": self.start, "end": self.start + self.size}
 
 
-def mapped(size: int, margin: int = 0) -> Area:
-    """Fresh anonymous memory of ``size`` bytes, rounded up to pages of 4 KiB, all of them written once.
+def mapped(size: int, margin: int = 0, *, huge: bool = False) -> Area:
+    """Fresh anonymous memory of ``size`` bytes, rounded up to whole pages, all of them written once.
 
     ``margin`` bytes on either side are mapped but never touched: DAMON's regions, which it cuts at random, then hold
-    nothing else that would be accessed beside these bytes.
+    nothing else that would be accessed beside these bytes. ``huge`` pages of 2 MiB lie together in physical memory,
+    however scattered what is free may be; otherwise there is one accessed bit per 4 KiB.
     """
-    size = -(-size // PAGE) * PAGE
-    memory = mmap.mmap(-1, size + 2 * margin, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    memory.madvise(mmap.MADV_NOHUGEPAGE)  # one accessed bit per 4 KiB
-    view = memoryview(memory)[margin : margin + size]
+    page = HUGE_PAGE if huge else PAGE
+    size = -(-size // page) * page
+    memory = mmap.mmap(-1, size + 2 * margin + page, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    memory.madvise(mmap.MADV_HUGEPAGE if huge else mmap.MADV_NOHUGEPAGE)
+    address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    first = margin + -(address + margin) % page
+    view = memoryview(memory)[first : first + size]
     view[::PAGE] = b"x" * (size // PAGE)
-    return Area(view, ctypes.addressof(ctypes.c_char.from_buffer(memory)) + margin)
+    return Area(view, address + first)
 
 
 class TlbFlush:

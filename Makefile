@@ -14,12 +14,11 @@ demo: $(VENV)/.runtime
 
 # A worker for each real kernel, and one for all else while the guests wait.
 test: system-packages $(VENV)/.dev check
-	$(BIN)/pytest -n 3 --dist loadgroup --durations=15 -m "not soak"
+	$(BIN)/pytest -n 3 --dist loadgroup --durations=15
 
 # Ten minutes of processes that come and go on a fake kernel, of which the tests take one.
 soak: $(VENV)/.dev
 	CHURN_SECONDS=600 $(BIN)/pytest tests/test_churn.py
-	$(BIN)/pytest -n 2 --dist loadgroup -m soak
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -39,7 +39,7 @@ def _group(item: pytest.Item) -> str:
         return str(item.callspec.params["guest"])  # type: ignore[attr-defined] - it is a parametrised function
     if "guest_612" in fixtures:
         return "6.12"
-    return "7.3" if "guest_73" in fixtures else "alone"
+    return "7.3" if {"guest_73", "two_nodes"} & set(fixtures) else "alone"
 
 
 class Guests:

@@ -11,7 +11,7 @@ from .exporter import MIB, Exporter, Metrics, exporter, free_damon
 from .guest import Guest, GuestProcess
 from .test_truth import WORKLOADS
 
-pytestmark = [pytest.mark.soak, pytest.mark.timeout(480)]
+pytestmark = pytest.mark.timeout(480)
 
 DISCOVERY = 5.0
 """Seconds, on an emulated processor: a process is watched when it has lived for one; it is looked for every second, and

@@ -24,11 +24,12 @@ from pathlib import Path
 import numpy as np
 
 from damon_exporter import config
-from damon_exporter.analysis.idle import NO_PIECES, IdleAges
+from damon_exporter.analysis.idle import IdleAges
 from damon_exporter.analysis.snapshot import Regions
-from damon_exporter.attribution import Attributor, PhysicalView, Totals
+from damon_exporter.attribution import Attributor
 from damon_exporter.kernel.memory import PAGE_SIZE, Ranges, system_ram
 from damon_exporter.kernel.paths import KernelPaths
+from damon_exporter.physical import PhysicalView
 from damon_exporter.state import Owner
 from tests.vm.exporter import DAMON_STAT, MIB, Exporter, Metrics, exporter, free_damon
 from tests.vm.guest import Guest
@@ -322,7 +323,7 @@ def view(ranges: Ranges) -> PhysicalView:
     start = np.where(np.diff(place, prepend=-1) > 0, first[place], np.roll(end, 1))
     nr_accesses, age = (rng.integers(0, most, len(cuts), np.uint32) for most in (SAMPLES_PER_AGGREGATION + 1, 1000))
     band = np.searchsorted([bound * SAMPLES_PER_AGGREGATION for _, bound in config.Export().bands], nr_accesses)
-    ages = IdleAges(np.where(nr_accesses, 0, age.astype(np.int64) * 100_000), NO_PIECES, np.empty(0, np.intp))
+    ages = IdleAges.without_patches(np.where(nr_accesses, 0, age.astype(np.int64) * 100_000))
     page = np.uint64(PAGE_SIZE)
     return PhysicalView(Regions(np.zeros(len(cuts), np.uint32), start * page, end * page, nr_accesses, age), band, ages)
 
@@ -333,7 +334,7 @@ def timed(paths: KernelPaths, settings: config.Attribution, seen: PhysicalView) 
     taken, errors = [], [0.0]
     for _ in range(REPEATS):
         began = time.process_time()
-        told = attributor.look(seen, Totals())
+        told = attributor.look(seen)
         taken.append(time.process_time() - began)
         if told is None:
             sys.exit("\n".join(attributor.problems))

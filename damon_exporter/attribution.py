@@ -12,37 +12,17 @@ from damon_exporter import config
 from damon_exporter.analysis import idle, page_sampling
 from damon_exporter.analysis.bands import I64, Groups, sum_bytes
 from damon_exporter.analysis.page_kinds import KINDS, kinds
-from damon_exporter.analysis.snapshot import Regions
+from damon_exporter.containers.named import PodLookup
 from damon_exporter.kernel.cgroups import CgroupTree
 from damon_exporter.kernel.errors import KernelError
 from damon_exporter.kernel.memory import PAGE_SIZE, SystemRam
 from damon_exporter.kernel.page_frames import PageFrames
 from damon_exporter.kernel.paths import KernelPaths
-from damon_exporter.shown_cgroups import OwnerLookup, ShownCgroups
-from damon_exporter.state import Attribution, CgroupState, Histogram, Owner
+from damon_exporter.physical import PhysicalView
+from damon_exporter.shown_cgroups import ShownCgroups
+from damon_exporter.state import Attribution, CgroupState, Histogram, Owner, histograms
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class PhysicalView:
-    """The last snapshot of a monitor of physical memory: its regions with the index of each one's band.
-
-    ``ages`` is None while nothing tells the unit of the kernel's ages. ``end_ns`` is the end of the snapshot.
-    """
-
-    regions: Regions
-    band: Groups
-    ages: idle.IdleAges | None
-    end_ns: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Totals:
-    """What the passes before have drawn and taken."""
-
-    samples: int = 0
-    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +46,7 @@ class Attributor:
         settings: config.Attribution,
         export: config.Export,
         paths: KernelPaths,
-        names: OwnerLookup,
+        pod_of: PodLookup,
         seed: int | None = None,
     ) -> None:
         self.problems: tuple[str, ...] = ()
@@ -76,10 +56,12 @@ class Attributor:
         self._idle_bounds = export.idle_age
         self._ram = SystemRam(paths.sysfs)
         self._frames = PageFrames(paths.procfs)
-        self._cgroups = ShownCgroups(settings.cgroups, settings.limit, CgroupTree(paths.sysfs), names)
+        self._cgroups = ShownCgroups(settings.cgroups, settings.limit, CgroupTree(paths.sysfs), pod_of)
         self._rng = np.random.default_rng(seed)
+        self._samples = 0
+        self._seconds = 0.0
 
-    def look(self, view: PhysicalView, before: Totals) -> Attribution | None:
+    def look(self, view: PhysicalView) -> Attribution | None:
         """Make one pass. What the kernel does not show is left out; None if that is all."""
         began = time.perf_counter()
         self.problems = ()
@@ -89,13 +71,15 @@ class Attributor:
         if by_kind is None and by_cgroup is None:
             return None
         cgroups, unknown_bytes = by_cgroup or ((), None)
+        self._samples += len(drawn.draws)
+        self._seconds += time.perf_counter() - began
         return Attribution(
             bands=self._bands,
             kinds=by_kind or {},
             cgroups=cgroups,
             unknown_bytes=unknown_bytes,
-            samples_total=before.samples + len(drawn.draws),
-            seconds_total=before.seconds + time.perf_counter() - began,
+            samples_total=self._samples,
+            seconds_total=self._seconds,
         )
 
     def without_vanished(self, told: Attribution) -> Attribution:
@@ -112,8 +96,7 @@ class Attributor:
             return None
 
     def _draw(self, view: PhysicalView) -> _Drawn:
-        count = len(view.regions)
-        ages = view.ages or idle.IdleAges(np.zeros(count, np.int64), idle.NO_PIECES, np.empty(0, np.intp))
+        ages = view.ages or idle.IdleAges.without_patches(np.zeros(len(view.regions), np.int64))
         segments = idle.segments(ages, view.regions)
         band = view.band[segments.region]
         draws = page_sampling.draw(segments, band, PAGE_SIZE, self._settings.samples, self._rng)
@@ -161,6 +144,6 @@ class Attributor:
             return None
         mine = np.flatnonzero(key >= 0)
         bounds_us = np.asarray([round(s * 1e6) for s in self._idle_bounds], np.int64)
-        ages = idle.IdleAges(drawn.idle_us[mine], idle.NO_PIECES, np.empty(0, np.intp))
+        ages = idle.IdleAges.without_patches(drawn.idle_us[mine])
         counts, sums = idle.idle_bytes(ages, drawn.draws.weight_bytes[mine], key[mine], keys, bounds_us)
-        return [Histogram(self._idle_bounds, tuple(row.tolist()), float(sums[i])) for i, row in enumerate(counts)]
+        return histograms(self._idle_bounds, counts.tolist(), sums.tolist())

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from damon_exporter.config import Attribution, Config, Monitor
+from damon_exporter.containers.named import PodLookup
 from damon_exporter.containers.names import ContainerNames
 from damon_exporter.kernel import features, memory, procfs
 from damon_exporter.kernel.cgroups import CgroupTree
@@ -17,7 +18,6 @@ from damon_exporter.kernel.modules import modules
 from damon_exporter.kernel.ownership import Holder, Survey, TreeLock, survey
 from damon_exporter.kernel.page_frames import PageFrames
 from damon_exporter.kernel.paths import KernelPaths
-from damon_exporter.matching import PodLookup
 from damon_exporter.naming import container_names
 from damon_exporter.obstacles import obstacles
 from damon_exporter.planning import NO_TUNING, instead_of_tuning

@@ -6,6 +6,7 @@ from damon_exporter import planning
 from damon_exporter.analysis.snapshot import Intervals
 from damon_exporter.backoff import BackOff
 from damon_exporter.config import Monitor
+from damon_exporter.containers.named import PodLookup
 from damon_exporter.following import Following
 from damon_exporter.kernel import procfs
 from damon_exporter.kernel.claim import Claim
@@ -13,7 +14,6 @@ from damon_exporter.kernel.damon_sysfs import Slot
 from damon_exporter.kernel.errors import Gone, KernelError, NotOurs, Rejected, Unsupported
 from damon_exporter.kernel.ownership import slot_token
 from damon_exporter.kernel.paths import KernelPaths
-from damon_exporter.matching import PodLookup
 from damon_exporter.planning import Abilities, Planned
 from damon_exporter.roster import ListedTarget, Waiting, Watched
 from damon_exporter.seating import recognised, seated

@@ -1,14 +1,14 @@
 """Which processes a monitor's selectors match, whose they are, and what their group is called."""
 
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from damon_exporter.config import Processes
 from damon_exporter.config.kubernetes import PodMatch
 from damon_exporter.config.processes import Match
-from damon_exporter.containers.directory import Named
+from damon_exporter.containers.named import NO_POD, Named, PodLookup
 from damon_exporter.escaping import printable
 from damon_exporter.kernel import procfs
 from damon_exporter.kernel.cgroup_namespace import CgroupNamespace
@@ -16,17 +16,6 @@ from damon_exporter.kernel.paths import KernelPaths
 from damon_exporter.kernel.procfs import Identity
 from damon_exporter.roster import WatchedProcess
 from damon_exporter.state import Owner
-
-PodLookup = Callable[[str], Named | None]
-"""Tells of a cgroup's path which container it is, None if it is none."""
-
-
-def no_pod(_: str) -> Named | None:
-    """Tell of no cgroup which container it is."""
-    return None
-
-
-NO_POD = Named()
 
 SHORTEST_LIFE = 1.0
 """How long (s) a process must have lived before it is watched, unless its pid is asked for.

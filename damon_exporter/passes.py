@@ -1,16 +1,17 @@
 """Passes of attribution over all monitors of physical memory, in a thread of their own."""
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
-from damon_exporter.attribution import Attributor, PhysicalView, Totals
+from damon_exporter.attribution import Attributor
 from damon_exporter.config import Attribution as Settings
 from damon_exporter.config import Export
+from damon_exporter.containers.named import PodLookup
 from damon_exporter.kernel.paths import KernelPaths
-from damon_exporter.shown_cgroups import OwnerLookup
+from damon_exporter.physical import PhysicalView
+from damon_exporter.repeating import Repeating
 from damon_exporter.state import Attribution
 
 log = logging.getLogger(__name__)
@@ -22,8 +23,7 @@ LOOK_SECONDS = 0.5
 class Passes:
     """Makes a pass when its time has come and there is a snapshot that none has been made of.
 
-    ``offer`` and ``results`` are for other threads. ``on_failure`` is called if the thread ends for a reason that
-    nobody has foreseen.
+    ``offer`` and ``results`` are for other threads. ``on_failure`` is that of `Repeating`.
     """
 
     def __init__(
@@ -31,16 +31,14 @@ class Passes:
         settings: Settings,
         export: Export,
         paths: KernelPaths,
-        owner_of: OwnerLookup,
+        pod_of: PodLookup,
         on_failure: Callable[[], None],
     ) -> None:
-        self._new_attributor = partial(Attributor, settings, export, paths, owner_of)
+        self._new_attributor = partial(Attributor, settings, export, paths, pod_of)
         self._interval = settings.interval
-        self._on_failure = on_failure
         self._views: Mapping[str, PhysicalView] = {}
         self._runs: dict[str, _Run] = {}
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="attribution")
+        self._thread = Repeating("attribution", self._work, on_failure)
         self._said: tuple[str, ...] = ()
         self.problems: tuple[str, ...] = ()
         self.results: Mapping[str, Attribution] = {}
@@ -51,8 +49,7 @@ class Passes:
 
     def stop(self) -> None:
         """Stop when the pass under way is over."""
-        self._stopping.set()
-        self._thread.join()
+        self._thread.stop()
 
     def offer(self, views: Mapping[str, PhysicalView]) -> None:
         """Say what was last seen of each monitor of physical memory; what is not among it is forgotten."""
@@ -67,7 +64,7 @@ class Passes:
             run = self._runs[name]
             if now >= run.due and view.end_ns != run.seen_ns:
                 run.due, run.seen_ns = now + self._interval, view.end_ns
-                self._look(run, view)
+                run.result = run.attributor.look(view)
         self.results = {name: result for name, run in self._runs.items() if name in views and (result := run.living())}
         self._tell([problem for name in views for problem in self._runs[name].attributor.problems])
 
@@ -75,12 +72,6 @@ class Passes:
     def errors(self) -> int:
         """How often something could not be read."""
         return sum(run.attributor.failures for run in self._runs.values())
-
-    @staticmethod
-    def _look(run: "_Run", view: PhysicalView) -> None:
-        run.result = told = run.attributor.look(view, run.totals)
-        if told:
-            run.totals = Totals(told.samples_total, told.seconds_total)
 
     def _tell(self, problems: Iterable[str]) -> None:
         """Say each problem once."""
@@ -90,25 +81,19 @@ class Passes:
                 log.warning("%s", problem)
         self._said = self.problems
 
-    def _run(self) -> None:
-        try:
-            while not self._stopping.is_set():
-                self.work(time.monotonic())
-                self._stopping.wait(LOOK_SECONDS)
-        finally:
-            if not self._stopping.is_set():
-                self._on_failure()
+    def _work(self) -> float:
+        self.work(time.monotonic())
+        return LOOK_SECONDS
 
 
 class _Run:
-    """The passes over one monitor; ``totals`` go on as long as the exporter runs."""
+    """The passes over one monitor, whose totals go on as long as the exporter runs."""
 
     def __init__(self, attributor: Attributor) -> None:
         self.attributor = attributor
         self.due = 0.0
         self.seen_ns = 0
         self.result: Attribution | None = None
-        self.totals = Totals()
 
     def living(self) -> Attribution | None:
         """Return what the last pass has told, of cgroups that are still there."""

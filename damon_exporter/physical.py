@@ -1,14 +1,48 @@
 """Physical memory as it was last seen: what attribution draws from, and how much of it is on which NUMA node."""
 
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 from damon_exporter.analysis import bands
 from damon_exporter.analysis.idle import IdleAges
-from damon_exporter.analysis.numa import NodeMap, node_band_bytes
-from damon_exporter.analysis.snapshot import Snapshot
-from damon_exporter.attribution import PhysicalView
+from damon_exporter.analysis.numa import NodeMap, node_band_bytes, node_map
+from damon_exporter.analysis.snapshot import Regions, Snapshot
+from damon_exporter.kernel.numa import memory_nodes
 
 UNKNOWN_NODE = ""
+
+NODES_SECONDS = 60.0
+"""How often it is looked which memory is on which NUMA node."""
+
+
+@dataclass(frozen=True, slots=True)
+class PhysicalView:
+    """The last snapshot of a monitor of physical memory: its regions with the index of each one's band.
+
+    ``ages`` is None while nothing tells the unit of the kernel's ages. ``end_ns`` is the end of the snapshot.
+    """
+
+    regions: Regions
+    band: bands.Groups
+    ages: IdleAges | None
+    end_ns: int = 0
+
+
+class CurrentNodes:
+    """Which physical addresses are on which NUMA node, read again now and then: memory can be plugged in."""
+
+    def __init__(self, sysfs: Path) -> None:
+        self._sysfs = sysfs
+        self._read_at = -math.inf
+        self._nodes = node_map(())
+
+    def at(self, now: float) -> NodeMap:
+        """Return what is known at ``now`` (CLOCK_MONOTONIC, s)."""
+        if now - self._read_at >= NODES_SECONDS:
+            self._read_at, self._nodes = now, node_map(memory_nodes(self._sysfs))
+        return self._nodes
 
 
 def physical_view(snapshot: Snapshot, ages: IdleAges | None, bounds: Sequence[float]) -> PhysicalView | None:

@@ -1,22 +1,18 @@
 """The thread that reads the source, has everything counted, and publishes a new state at every tick."""
 
-import math
-import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 
-from damon_exporter.analysis.numa import NodeMap, node_map
 from damon_exporter.config import Config
 from damon_exporter.containers.names import ContainerNames
 from damon_exporter.feeds import Feed
 from damon_exporter.kernel import procfs
-from damon_exporter.kernel.numa import memory_nodes
 from damon_exporter.kernel.paths import KernelPaths
 from damon_exporter.passes import Passes
-from damon_exporter.physical import bytes_by_node
+from damon_exporter.physical import CurrentNodes, bytes_by_node
 from damon_exporter.published import Published
+from damon_exporter.repeating import Repeating
 from damon_exporter.roster import Roster, Waiting
 from damon_exporter.state import MonitorState, NodeState
 from damon_exporter.supervisor import Supervisor
@@ -25,9 +21,6 @@ from damon_exporter.watches import Watches
 LONGEST_WAIT = 1.0
 """How long (s) to wait for the source at most, so that a stop is noticed soon however rarely is published. That is as
 often as with the default of `export.publish`; a look at buffers that hold nothing is cheap."""
-
-NODES_SECONDS = 60.0
-"""How often it is looked which memory is on which NUMA node."""
 
 
 class Sampler:
@@ -55,10 +48,9 @@ class Sampler:
         self._passes = passes
         self._nodes = CurrentNodes(paths.sysfs)
         self._published = published
-        self._on_failure = on_failure
         self._watches = Watches(config.export, feed.name, paths.procfs)
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="sampler")
+        self._thread = Repeating("sampler", self._work, on_failure)  # frozen numbers would be a lie
+        self._due = time.monotonic()
         self._started = time.time()
         self._release = procfs.kernel_release(paths.procfs)
 
@@ -68,22 +60,16 @@ class Sampler:
 
     def stop(self) -> None:
         """Stop within a second."""
-        self._stopping.set()
-        self._thread.join()
+        self._thread.stop()
         self._watches.close()
 
-    def _run(self) -> None:
-        try:
-            due = time.monotonic()
-            while not self._stopping.is_set():
-                self._feed.wait(min(max(due - time.monotonic(), 0.0), LONGEST_WAIT))
-                self._take_in(time.monotonic())
-                if (now := time.monotonic()) >= due:
-                    self._publish(now)
-                    due = max(due + self._publish_every, now)
-        finally:
-            if not self._stopping.is_set():
-                self._on_failure()  # frozen numbers would be a lie: end, and be started again
+    def _work(self) -> float:
+        self._feed.wait(min(max(self._due - time.monotonic(), 0.0), LONGEST_WAIT))
+        self._take_in(time.monotonic())
+        if (now := time.monotonic()) >= self._due:
+            self._publish(now)
+            self._due = max(self._due + self._publish_every, now)
+        return 0.0
 
     def _take_in(self, now: float) -> None:
         reports = self._feed.collect(self._supervisor.roster, now)
@@ -147,21 +133,6 @@ class Sampler:
             more = "" if self._controlling else " (kernel.control: never)"
             sentences.append(f"nothing to watch now: no kdamond runs on this host{more}; still looking")
         return tuple(dict.fromkeys(sentences))
-
-
-class CurrentNodes:
-    """Which physical addresses are on which NUMA node, read again now and then: memory can be plugged in."""
-
-    def __init__(self, sysfs: Path) -> None:
-        self._sysfs = sysfs
-        self._read_at = -math.inf
-        self._nodes = node_map(())
-
-    def at(self, now: float) -> NodeMap:
-        """Return what is known at ``now`` (CLOCK_MONOTONIC, s)."""
-        if now - self._read_at >= NODES_SECONDS:
-            self._read_at, self._nodes = now, node_map(memory_nodes(self._sysfs))
-        return self._nodes
 
 
 def _waiting(monitor: Waiting, source: str) -> MonitorState:

@@ -11,7 +11,7 @@ from damon_exporter.analysis.bands import I64, Groups
 from damon_exporter.analysis.snapshot import F64, Intervals, Snapshot
 from damon_exporter.config import Export
 from damon_exporter.row import Row
-from damon_exporter.state import Histogram, TargetState
+from damon_exporter.state import Histogram, TargetState, histograms
 
 LONGEST_GAP = 2
 """A snapshot that comes later than this many aggregation intervals after the last one adds to no integral."""
@@ -182,5 +182,4 @@ class MonitorSeries:
             return None
         sizes = latest.snapshot.regions.sizes
         counts, sums = idle.idle_bytes(latest.ages, sizes, latest.group, len(latest.names), self._idle_bounds_us)
-        bounds = self._settings.idle_age
-        return [Histogram(bounds, tuple(row.tolist()), float(sums[i])) for i, row in enumerate(counts)]
+        return histograms(self._settings.idle_age, counts.tolist(), sums.tolist())

@@ -9,7 +9,7 @@ from typing import Protocol
 from damon_exporter.config import Config, Export
 from damon_exporter.feeds import open_feed
 from damon_exporter.kernel.paths import KernelPaths
-from damon_exporter.naming import container_names, owners
+from damon_exporter.naming import container_names
 from damon_exporter.passes import Passes
 from damon_exporter.player import Player
 from damon_exporter.published import Published
@@ -50,7 +50,8 @@ def observing(
     names = container_names(config, paths, on_failure)
     feed = open_feed(config, paths, lambda: supervisor.writer)
     supervisor = Supervisor(config, paths, feed.name == "sysfs", on_failure, names.owner_of)
-    passes = Passes(config.attribution, config.export, paths, owners(names), on_failure) if config.attribution else None
+    asked = config.attribution
+    passes = Passes(asked, config.export, paths, names.owner_of, on_failure) if asked else None
     sampler = Sampler(config, paths, feed, supervisor, names, passes, published, on_failure)
     with ExitStack() as stack:
         stack.callback(feed.close)

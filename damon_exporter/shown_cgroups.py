@@ -1,15 +1,12 @@
 """Which cgroups are told apart by attribution, and under which names, from pass to pass."""
 
-from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Iterable, Sequence
 
+from damon_exporter.containers.named import NO_POD, PodLookup
 from damon_exporter.escaping import printable
 from damon_exporter.kernel.cgroups import CgroupTree
 from damon_exporter.patterns import CgroupGlob
 from damon_exporter.state import Owner
-
-OwnerLookup = Callable[[str], Owner]
-"""Tells of a cgroup's path which pod and which container it belongs to."""
 
 SHOWN_COUNT = 2
 """How many times the size of a series that has been shown counts when the largest are chosen."""
@@ -25,11 +22,11 @@ class ShownCgroups:
     ``limit`` are shown, the largest.
     """
 
-    def __init__(self, globs: Sequence[CgroupGlob], limit: int, tree: CgroupTree, owner_of: OwnerLookup) -> None:
+    def __init__(self, globs: Sequence[CgroupGlob], limit: int, tree: CgroupTree, pod_of: PodLookup) -> None:
         self._globs = globs
         self._limit = limit
         self._tree = tree
-        self._owner_of = owner_of
+        self._pod_of = pod_of
         self._met: dict[str, Owner] = {}
         self._sizes: dict[Owner, float] = {}
         self._shown: frozenset[Owner] = frozenset()
@@ -71,5 +68,5 @@ class ShownCgroups:
         return max(matches, key=len, default=None)
 
     def _owner(self, path: str) -> Owner:
-        owner = self._owner_of(path)
-        return replace(owner, cgroup="" if owner.pod and owner.container else printable(path))
+        pod = self._pod_of(path) or NO_POD
+        return Owner("" if pod.container else printable(path), pod.namespace, pod.pod, pod.container)

@@ -1,6 +1,6 @@
 """What has been published: immutable, swapped as a whole, and all that a scrape looks at."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import astuple, dataclass, field
 
 from damon_exporter.analysis.snapshot import Intervals
@@ -24,6 +24,11 @@ class Histogram:
     bounds: tuple[float, ...]
     counts: tuple[float, ...]
     sum: float
+
+
+def histograms(bounds: tuple[float, ...], counts: Sequence[Sequence[float]], sums: Sequence[float]) -> list[Histogram]:
+    """Return one histogram for each row of counts, with its sum."""
+    return [Histogram(bounds, tuple(row), total) for row, total in zip(counts, sums, strict=True)]
 
 
 @dataclass(frozen=True, slots=True)

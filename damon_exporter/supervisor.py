@@ -1,12 +1,12 @@
 """Decides what should run and tells the sampler who is being watched."""
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from damon_exporter.config import Config
+from damon_exporter.containers.named import PodLookup, no_pod
 from damon_exporter.keeper import Keeper
 from damon_exporter.kernel import features
 from damon_exporter.kernel.commands import CommandWriter
@@ -14,9 +14,9 @@ from damon_exporter.kernel.damon_sysfs import DamonTree, Slot
 from damon_exporter.kernel.errors import Busy, Denied, Gone, KernelError, Unsupported
 from damon_exporter.kernel.modules import modules
 from damon_exporter.kernel.paths import KernelPaths
-from damon_exporter.matching import PodLookup, no_pod
 from damon_exporter.obstacles import STUCK, modules_in_the_way, obstacles, reason_of
 from damon_exporter.others import watched_module, watched_slot
+from damon_exporter.repeating import Repeating
 from damon_exporter.roster import Roster, Waiting, Watched
 from damon_exporter.tenure import Tenure
 
@@ -28,7 +28,7 @@ TICK_SECONDS = 2.0
 class Supervisor:
     """Runs in a thread of its own. Others read ``roster``, ``errors``, ``writer`` and ``commands_ended``.
 
-    ``on_failure`` is called if the thread ends for a reason that nobody has foreseen.
+    ``on_failure`` is that of `Repeating`.
     """
 
     def __init__(
@@ -42,7 +42,6 @@ class Supervisor:
         self._kernel = config.kernel
         self._paths = paths
         self._sysfs_source = sysfs_source
-        self._on_failure = on_failure
         self._tree = DamonTree(paths.damon_admin)
         self._keepers = [
             Keeper(monitor, index, paths, config.kernel.settle, pod_of) for index, monitor in enumerate(config.monitors)
@@ -52,9 +51,7 @@ class Supervisor:
         self._pause = min([TICK_SECONDS, *refreshes])
         self._blocked: Mapping[str, str] = {}
         self._said: Mapping[str, str] = {}
-        self._wake = threading.Event()
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="supervisor")
+        self._thread = Repeating("supervisor", self._work, on_failure)
         self.roster = Roster()
         self.errors = 0
 
@@ -79,13 +76,11 @@ class Supervisor:
 
     def wake(self) -> None:
         """Look now rather than at the next tick: a kdamond that nobody knows has been heard of."""
-        self._wake.set()
+        self._thread.wake()
 
     def stop(self) -> None:
         """Stop what we started and leave the tree as it was found, or keep it running if configured so."""
-        self._stopping.set()
-        self._wake.set()
-        self._thread.join()
+        self._thread.stop()
         self.end()
 
     def end(self) -> None:
@@ -111,15 +106,9 @@ class Supervisor:
         self._say(blocked)
         self.roster = replace(roster, blocked=blocked)
 
-    def _run(self) -> None:
-        try:
-            while not self._stopping.is_set():
-                self.tick(time.monotonic())
-                self._wake.wait(self._pause)
-                self._wake.clear()
-        finally:
-            if not self._stopping.is_set():
-                self._on_failure()
+    def _work(self) -> float:
+        self.tick(time.monotonic())
+        return self._pause
 
     def _control(self, now: float) -> Mapping[str, str]:
         """Keep, take or wait for the tree; return what is in the way."""

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Protocol
 
 from damon_exporter.config import Monitor, Processes
+from damon_exporter.containers.named import PodLookup
 from damon_exporter.kernel import procfs
 from damon_exporter.kernel.deaths import Deaths
 from damon_exporter.kernel.paths import KernelPaths
 from damon_exporter.kernel.procfs import WHOEVER, Identity
-from damon_exporter.matching import Matches, PodLookup, ProcessFinder, describe_absence
+from damon_exporter.matching import Matches, ProcessFinder, describe_absence
 from damon_exporter.roster import ListedTarget, WatchedProcess
 
 COMMAND_GRACE_SECONDS = 5.0

@@ -6,12 +6,11 @@ from itertools import zip_longest
 from pathlib import Path
 
 from damon_exporter.analysis.snapshot import Intervals, Regions, Snapshot
-from damon_exporter.attribution import PhysicalView
 from damon_exporter.config import Export
 from damon_exporter.grouping import grouping
 from damon_exporter.kernel import procfs
 from damon_exporter.live_intervals import LiveIntervals
-from damon_exporter.physical import physical_view
+from damon_exporter.physical import PhysicalView, physical_view
 from damon_exporter.roster import ListedTarget, Watched
 from damon_exporter.series import MonitorSeries
 from damon_exporter.state import MonitorState, TargetState, common_owner

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from damon_exporter.analysis.snapshot import Snapshot
-from damon_exporter.attribution import PhysicalView
 from damon_exporter.config import Export
 from damon_exporter.feeds import Report
 from damon_exporter.kernel.deaths import Deaths
 from damon_exporter.kernel.procfs import Identity
+from damon_exporter.physical import PhysicalView
 from damon_exporter.roster import Roster, Watched
 from damon_exporter.sources.tracepoint import Aggregation
 from damon_exporter.state import MonitorState

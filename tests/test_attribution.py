@@ -1,7 +1,7 @@
 """Passes over a machine of known truth: whose and what its memory is, by band and idle age."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 from damon_exporter import config
 from damon_exporter.analysis.idle import NO_PIECES, carry
 from damon_exporter.analysis.page_kinds import KINDS
-from damon_exporter.attribution import Attributor, PhysicalView, Totals
+from damon_exporter.attribution import Attributor
+from damon_exporter.containers.named import Named, PodLookup, no_pod
 from damon_exporter.kernel.errors import KernelError
 from damon_exporter.kernel.memory import system_ram
 from damon_exporter.kernel.paths import KernelPaths
+from damon_exporter.physical import PhysicalView
 from damon_exporter.state import Attribution, CgroupState, Owner
 
 A = 100_000
@@ -91,16 +93,16 @@ class Machine:
         ages, _ = carry(NO_PIECES, made, A, A)
         return PhysicalView(made, (made.nr_accesses > 0).astype(np.intp), ages)
 
-    def attributor(self, of: config.Attribution = ALL_CGROUPS, names: Callable[[str], Owner] = Owner) -> Attributor:
+    def attributor(self, of: config.Attribution = ALL_CGROUPS, names: PodLookup = no_pod) -> Attributor:
         return Attributor(of, EXPORT, self.paths, names, seed=1)
 
-    def look(self, of: config.Attribution = ALL_CGROUPS, names: Callable[[str], Owner] = Owner) -> Attribution:
+    def look(self, of: config.Attribution = ALL_CGROUPS, names: PodLookup = no_pod) -> Attribution:
         return passed(self.attributor(of, names), self.view())
 
 
 def passed(attributor: Attributor, view: PhysicalView) -> Attribution:
     """What a pass tells."""
-    told = attributor.look(view, Totals())
+    told = attributor.look(view)
     assert told is not None
     return told
 
@@ -196,12 +198,12 @@ def test_the_error_of_a_sum_is_that_of_all_that_is_in_it(machine: Machine) -> No
 # Names
 
 
-def pods(path: str) -> Owner:
-    """The owner of /pods/POD or /pods/POD/CONTAINER, as a lookup of containers would tell it."""
+def pods(path: str) -> Named | None:
+    """Whose /pods/POD or /pods/POD/CONTAINER is, as a lookup of containers would tell it."""
     parts = path.split("/")
     if parts[1] != "pods" or len(parts) < 3:
-        return Owner()
-    return Owner(namespace="shop", pod=parts[2], container="app" if len(parts) > 3 else "")
+        return None
+    return Named(namespace="shop", pod=parts[2], container="app" if len(parts) > 3 else "")
 
 
 def test_where_pod_and_container_are_known_the_cgroup_is_left_out(machine: Machine) -> None:
@@ -236,7 +238,7 @@ def test_a_cgroup_of_many_containers_stays_one_series_with_what_is_known_of_all(
 def test_a_hostile_name_is_shown_printable_and_looked_up_as_it_is(machine: Machine) -> None:
     name, looked_up = "/evil\n\udcff", []
     machine.add(30, name)
-    told = machine.look(names=lambda path: looked_up.append(path) or Owner())  # type: ignore[func-returns-value]
+    told = machine.look(names=looked_up.append)
     assert looked_up == [name]
     assert pages(told) == {"/evil\\x0a\\xff": [30, 0]}
 
@@ -384,7 +386,7 @@ def test_cgroups_are_told_once_they_are_mounted(machine: Machine) -> None:
     controllers = machine.root / "cgroup.controllers"
     controllers.rename(machine.root / "hidden")
     attributor = machine.attributor()
-    attributor.look(machine.view(), Totals())
+    attributor.look(machine.view())
     (machine.root / "hidden").rename(controllers)
     assert pages(passed(attributor, machine.view())) == {"/a": [10, 0]}
     assert attributor.problems == ()
@@ -403,7 +405,7 @@ def test_a_kernel_that_does_not_tell_owners_is_an_error(machine: Machine) -> Non
     view = machine.view()
     (machine.paths.procfs / "kpagecgroup").unlink()
     attributor = machine.attributor()
-    assert attributor.look(view, Totals()) is None
+    assert attributor.look(view) is None
     (problem,) = attributor.problems
     assert re.search("kpagecgroup: no such file.*use a kernel with CONFIG_MEMCG", problem)
 
@@ -411,9 +413,7 @@ def test_a_kernel_that_does_not_tell_owners_is_an_error(machine: Machine) -> Non
 def test_what_passes_draw_and_take_adds_up(machine: Machine) -> None:
     machine.add(100, "/a")
     attributor, view = machine.attributor(), machine.view()
-    first = passed(attributor, view)
-    second = attributor.look(view, Totals(first.samples_total, first.seconds_total))
-    assert second is not None
+    first, second = passed(attributor, view), passed(attributor, view)
     assert (first.samples_total, second.samples_total) == (100, 200)
     assert 0 < first.seconds_total < second.seconds_total
 
@@ -443,8 +443,8 @@ def test_a_sample_of_real_memory_shows_what_reading_all_of_it_shows() -> None:
     view = PhysicalView(made, np.arange(len(made)) % 2, None)
     kinds = []
     for samples in (1 << 20, 1 << 15):
-        attributor = Attributor(asked(kinds=True, samples=samples), EXPORT, KernelPaths(), Owner, seed=1)
-        told = attributor.look(view, Totals())
+        attributor = Attributor(asked(kinds=True, samples=samples), EXPORT, KernelPaths(), no_pod, seed=1)
+        told = attributor.look(view)
         if told is None:
             pytest.skip(f"this machine does not let us read page frames: {attributor.problems[0]}")
         kinds.append(ten_thousandths(told.kinds))

@@ -10,10 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from damon_exporter.config import Processes
-from damon_exporter.containers.directory import Named
+from damon_exporter.containers.named import Named, PodLookup, no_pod
 from damon_exporter.kernel.errors import Unsupported
 from damon_exporter.kernel.paths import KernelPaths
-from damon_exporter.matching import PodLookup, ProcessFinder, describe_selectors, no_pod
+from damon_exporter.matching import ProcessFinder, describe_selectors
 from damon_exporter.roster import WatchedProcess
 from damon_exporter.state import Owner
 from damon_exporter.testing.fake_kernel import FakeKernel

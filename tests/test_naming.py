@@ -13,9 +13,9 @@ from running import Running, path_flags
 from vm.exporter import Metrics
 
 from damon_exporter.config import Config
+from damon_exporter.containers.named import Named
 from damon_exporter.kernel.paths import KernelPaths
-from damon_exporter.naming import container_names, owners
-from damon_exporter.state import Owner
+from damon_exporter.naming import container_names
 from damon_exporter.testing.fake_kernel import FakeKernel
 
 pytestmark = pytest.mark.xdist_group("naming")
@@ -37,9 +37,8 @@ def test_a_cgroup_is_named_by_the_links_below_the_hosts_root(tmp_path: Path) -> 
     link(tmp_path, APP, "app")
     names = container_names(Config(), KernelPaths(rootfs=tmp_path), lambda: None)
     names.refresh(0.0)
-    owner_of = owners(names)
-    assert owner_of(CGROUP[APP]) == Owner(CGROUP[APP], "shop", "cart-7f", "app")
-    assert owner_of("/system.slice/sshd.service") == Owner("/system.slice/sshd.service")
+    assert names.owner_of(CGROUP[APP]) == Named("shop", "cart-7f", "app")
+    assert names.owner_of("/system.slice/sshd.service") is None
     assert names.errors == 0
 
 

@@ -15,9 +15,9 @@ from running import Running, path_flags
 from vm.exporter import Metrics
 
 from damon_exporter import config
-from damon_exporter.attribution import PhysicalView
+from damon_exporter.containers.named import no_pod
 from damon_exporter.passes import Passes
-from damon_exporter.state import Owner
+from damon_exporter.physical import PhysicalView
 from damon_exporter.testing.fake_kernel import FakeKernel
 
 GIB = 1 << 30
@@ -35,7 +35,7 @@ def passes(kernel: FakeKernel) -> NewPasses:
 
     def make(on_failure: Callable[[], None] = lambda: None, **settings: object) -> Passes:
         asked = config.Attribution.model_validate({"cgroups": ["/*"], "kinds": True, "interval": "10s", **settings})
-        return Passes(asked, EXPORT, kernel.paths, Owner, on_failure)
+        return Passes(asked, EXPORT, kernel.paths, no_pod, on_failure)
 
     return make
 

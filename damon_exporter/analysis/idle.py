@@ -54,6 +54,11 @@ class IdleAges:
     patches: Pieces
     patch_region: NDArray[np.intp]
 
+    @classmethod
+    def without_patches(cls, region_us: I64) -> "IdleAges":
+        """Return the ages of regions whose bytes are all of one age."""
+        return cls(region_us, NO_PIECES, np.empty(0, np.intp))
+
     def only(self, which: NDArray[np.bool_]) -> "IdleAges":
         """Return the ages of some of the regions."""
         kept = which[self.patch_region]
@@ -113,7 +118,7 @@ def carry(before: Pieces, regions: Regions, age_unit_us: int, step_us: int) -> t
     region_us = np.where(idle, (regions.age.astype(np.int64) + 1) * age_unit_us, 0)
     line = flatten(regions)
     if line is None:
-        return IdleAges(region_us, NO_PIECES, np.empty(0, np.intp)), NO_PIECES
+        return IdleAges.without_patches(region_us), NO_PIECES
     start, end = line
     sized = start < end  # kernels with CVE-2025-38519 can make regions of no size
     known, region = _known(before, start, end, np.flatnonzero(idle & sized), step_us)

@@ -1,44 +1,32 @@
 """Who is who: containers by id and pods by uid, from several sources in one immutable value."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 from damon_exporter.containers.cgroup_path import Container
-from damon_exporter.containers.log_links import PodContainer
+from damon_exporter.containers.named import Labels, Named
 from damon_exporter.containers.pods import Pod
-
-Labels = Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Named:
-    """Whose a cgroup is. ``container`` is "" in a pod outside its containers; all is "" while nobody names it."""
-
-    namespace: str = ""
-    pod: str = ""
-    container: str = ""
-    labels: Labels = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Directory:
     """What sources tell: containers by id, pods by the uid in their cgroups, and labels by (namespace, pod)."""
 
-    containers: Mapping[str, PodContainer] = field(default_factory=dict)
-    pods: Mapping[str, PodContainer] = field(default_factory=dict)
+    containers: Mapping[str, Named] = field(default_factory=dict)
+    pods: Mapping[str, Named] = field(default_factory=dict)
     labels: Mapping[tuple[str, str], Labels] = field(default_factory=dict)
 
     @classmethod
     def of_pods(cls, pods: Iterable[Pod]) -> Self:
         """What a kubelet tells."""
-        containers: dict[str, PodContainer] = {}
-        by_uid: dict[str, PodContainer] = {}
+        containers: dict[str, Named] = {}
+        by_uid: dict[str, Named] = {}
         labels: dict[tuple[str, str], Labels] = {}
         for pod in pods:
             for identifier, name in pod.containers.items():
-                containers[identifier] = PodContainer(pod.namespace, pod.name, name)
-            by_uid.update(dict.fromkeys(pod.cgroup_uids, PodContainer(pod.namespace, pod.name, "")))
+                containers[identifier] = Named(pod.namespace, pod.name, name)
+            by_uid.update(dict.fromkeys(pod.cgroup_uids, Named(pod.namespace, pod.name)))
             labels[pod.namespace, pod.name] = pod.labels
         return cls(containers, by_uid, labels)
 
@@ -56,6 +44,5 @@ class Directory:
         """
         for container in containers:
             if container.pod_uid and (owner := self.containers.get(container.id) or self.pods.get(container.pod_uid)):
-                labels = self.labels.get((owner.namespace, owner.pod), {})
-                return Named(owner.namespace, owner.pod, owner.container, labels)
+                return replace(owner, labels=self.labels.get((owner.namespace, owner.pod), {}))
         return None

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from damon_exporter.containers.cgroup_path import Container
 from damon_exporter.containers.directory import Directory
-from damon_exporter.containers.log_links import PodContainer
+from damon_exporter.containers.named import Named
 
 Nested = tuple[Container, ...]
 """The containers on the way to a cgroup, the outermost first; the last has an id."""
@@ -18,7 +18,7 @@ class Encounters:
         self._lock = threading.Lock()
         self._unnamed: dict[str, Nested] = {}
         self._unnamed_before: dict[str, Nested] = {}
-        self._pods: dict[str, PodContainer] = {}
+        self._pods: dict[str, Named] = {}
         self.wanted = False
         """Has a container been met that nobody names, since this was set to False?"""
 
@@ -28,7 +28,7 @@ class Encounters:
             self._unnamed[nested[-1].id] = nested
             self.wanted = True
 
-    def add_pod(self, uid: str, owner: PodContainer | None) -> None:
+    def add_pod(self, uid: str, owner: Named | None) -> None:
         """Remember whose pod this uid is if the container that is met there has a name.
 
         Links name only containers: so the pod's sandbox is named, too, which has no log. Only outermost containers may
@@ -36,9 +36,9 @@ class Encounters:
         """
         if owner:
             with self._lock:
-                self._pods[uid] = PodContainer(owner.namespace, owner.pod, "")
+                self._pods[uid] = Named(owner.namespace, owner.pod)
 
-    def pods_of(self, containers: Mapping[str, PodContainer]) -> Directory:
+    def pods_of(self, containers: Mapping[str, Named]) -> Directory:
         """Return the pods by uid that have one of these containers, and forget the others."""
         live = {(owner.namespace, owner.pod) for owner in containers.values()}
         with self._lock:

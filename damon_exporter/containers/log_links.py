@@ -2,10 +2,10 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from damon_exporter.containers.errors import NamesUnavailable
+from damon_exporter.containers.named import Named
 
 _LINK = re.compile(
     r"(?P<pod>[a-z0-9.-]+)_(?P<namespace>[a-z0-9-]+)_(?P<container>[a-z0-9-]+)-(?P<id>[0-9a-f]{64})\.log"
@@ -13,16 +13,7 @@ _LINK = re.compile(
 """The kubelet cuts names to 255 bytes, before the ending: then the id is incomplete, and they name nobody."""
 
 
-@dataclass(frozen=True, slots=True)
-class PodContainer:
-    """A container of a pod by its names; ``container`` is "" for a pod outside its containers."""
-
-    namespace: str
-    pod: str
-    container: str
-
-
-def read_log_links(folder: Path) -> Mapping[str, PodContainer]:
+def read_log_links(folder: Path) -> Mapping[str, Named]:
     """Return the containers by id that ``folder``, the host's /var/log/containers, has links for.
 
     Only names are read, no link is followed. Without such a folder there are none; raises `NamesUnavailable` if it
@@ -37,4 +28,4 @@ def read_log_links(folder: Path) -> Mapping[str, PodContainer]:
         cure = "mount the host's /var/log/containers there, read-only, and run as uid 0"
         raise NamesUnavailable(folder, f"{cause}; {cure}") from error
     links = (_LINK.fullmatch(name) for name in names)
-    return {link["id"]: PodContainer(link["namespace"], link["pod"], link["container"]) for link in links if link}
+    return {link["id"]: Named(link["namespace"], link["pod"], link["container"]) for link in links if link}

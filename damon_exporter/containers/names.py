@@ -2,17 +2,18 @@
 
 import logging
 import math
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from damon_exporter.containers.cgroup_path import containers_on, is_users_own
-from damon_exporter.containers.directory import Directory, Named
+from damon_exporter.containers.directory import Directory
 from damon_exporter.containers.encounters import Encounters
 from damon_exporter.containers.errors import NamesUnavailable
 from damon_exporter.containers.kubelet import Kubelet
 from damon_exporter.containers.log_links import read_log_links
+from damon_exporter.containers.named import NO_POD, Named
+from damon_exporter.repeating import Repeating
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +34,7 @@ class ContainerNames:
     The kubelet's names hold, and links fill the gaps. A name lasts one refresh longer than its source tells it, as a
     process may live a moment longer than its link. A source that fails changes nothing: ``errors`` counts that.
     ``pod_labels_seen`` maps (namespace, pod) to those of the kubelet's labels that are among ``pod_labels``.
-    ``on_failure`` is called if the thread ends for a reason that nobody has foreseen.
+    ``on_failure`` is that of `Repeating`.
     """
 
     def __init__(
@@ -41,18 +42,16 @@ class ContainerNames:
         log_folder: Path,
         kubelet: Kubelet | None,
         pod_labels: Sequence[str] = (),
-        on_failure: Callable[[], None] | None = None,
+        on_failure: Callable[[], None] = lambda: None,
     ) -> None:
         self._allowed = tuple(pod_labels)
-        self._on_failure = on_failure
         self._links = _Source(lambda: Directory(read_log_links(log_folder)))
         self._pods = _Source(lambda: Directory.of_pods(kubelet.pods() if kubelet else ()))
         self._directory = Directory()
         self._met = Encounters()
         self._refresh_at = self._again_at = -math.inf
         self._said: set[str] = set()
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="container names")
+        self._thread = Repeating("container names", self._work, on_failure)
         self.errors = 0
         self.pod_labels_seen: Mapping[tuple[str, str], Mapping[str, str]] = {}
 
@@ -86,7 +85,7 @@ class ContainerNames:
         named = directory.find(containers)
         if not named and containers[-1].id:
             self._met.add_unnamed(containers)
-        return named or Named()
+        return named or NO_POD
 
     def start(self) -> None:
         """Begin to read names."""
@@ -94,8 +93,7 @@ class ContainerNames:
 
     def stop(self) -> None:
         """Stop at once, or, while the kubelet is being asked, when it has answered or taken too long."""
-        self._stopping.set()
-        self._thread.join()
+        self._thread.stop()
 
     def refresh(self, now: float) -> None:
         """Read what is due at ``now`` (CLOCK_MONOTONIC, s); links first, as the kubelet may take its time."""
@@ -139,14 +137,9 @@ class ContainerNames:
     def _allowed_of(self, labels: Mapping[str, str]) -> Mapping[str, str]:
         return {label: labels[label] for label in self._allowed if label in labels}
 
-    def _run(self) -> None:
-        try:
-            while not self._stopping.is_set():
-                self.refresh(time.monotonic())
-                self._stopping.wait(AGAIN_SECONDS)
-        finally:
-            if self._on_failure and not self._stopping.is_set():
-                self._on_failure()
+    def _work(self) -> float:
+        self.refresh(time.monotonic())
+        return AGAIN_SECONDS
 
 
 class _Source:

@@ -12,8 +12,8 @@ from queue import Queue
 import pytest
 from played_kubelet import AUTHORITY, PlayedKubelet, drip, pod, pod_list, status
 
-from damon_exporter.containers.directory import Named
 from damon_exporter.containers.kubelet import Kubelet, Limits
+from damon_exporter.containers.named import Named
 from damon_exporter.containers.names import ContainerNames
 
 ID, OTHER_ID, SANDBOX_ID = "0123456789abcdef" * 4, "fedcba9876543210" * 4, "00112233445566ff" * 4

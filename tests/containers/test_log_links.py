@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from damon_exporter.containers.errors import NamesUnavailable
-from damon_exporter.containers.log_links import PodContainer, read_log_links
+from damon_exporter.containers.log_links import read_log_links
+from damon_exporter.containers.named import Named
 
 ID, OTHER_ID = "0123456789abcdef" * 4, "fedcba9876543210" * 4
 LONGEST_NAME = 255
@@ -21,12 +22,12 @@ def link(folder: Path, name: str) -> None:
 
 def test_a_link_names_a_container(tmp_path: Path) -> None:
     link(tmp_path, f"cart-5d8f7c6b9-x2x7k_shop_app-{ID}.log")
-    assert read_log_links(tmp_path) == {ID: PodContainer("shop", "cart-5d8f7c6b9-x2x7k", "app")}
+    assert read_log_links(tmp_path) == {ID: Named("shop", "cart-5d8f7c6b9-x2x7k", "app")}
 
 
 def test_names_with_dashes_and_dots_stay_whole(tmp_path: Path) -> None:
     link(tmp_path, f"etcd-ip-10-0-0-1.ec2.internal_kube-system_etcd-2-main-{ID}.log")
-    assert read_log_links(tmp_path) == {ID: PodContainer("kube-system", "etcd-ip-10-0-0-1.ec2.internal", "etcd-2-main")}
+    assert read_log_links(tmp_path) == {ID: Named("kube-system", "etcd-ip-10-0-0-1.ec2.internal", "etcd-2-main")}
 
 
 def test_containers_of_one_pod_are_told_apart(tmp_path: Path) -> None:
@@ -67,7 +68,7 @@ def test_a_name_that_the_kubelet_had_to_cut_names_nobody(tmp_path: Path, pod: st
 def test_the_longest_name_that_is_not_cut_names_a_container(tmp_path: Path) -> None:
     pod = "p" * (LONGEST_NAME - len(f"_shop_app-{ID}.log"))
     link(tmp_path, f"{pod}_shop_app-{ID}.log")
-    assert read_log_links(tmp_path) == {ID: PodContainer("shop", pod, "app")}
+    assert read_log_links(tmp_path) == {ID: Named("shop", pod, "app")}
 
 
 def test_links_are_not_followed(tmp_path: Path) -> None:

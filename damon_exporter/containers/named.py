@@ -1,0 +1,27 @@
+"""What a container is called in Kubernetes."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+Labels = Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """Whose a cgroup is. ``container`` is "" in a pod outside its containers; all is "" while nobody names it."""
+
+    namespace: str = ""
+    pod: str = ""
+    container: str = ""
+    labels: Labels = field(default_factory=dict)
+
+
+NO_POD = Named()
+
+PodLookup = Callable[[str], Named | None]
+"""Tells of a cgroup's path which container it is, None if it is none."""
+
+
+def no_pod(_: str) -> Named | None:
+    """Tell of no cgroup which container it is."""
+    return None

@@ -1,0 +1,41 @@
+"""A thread that does the same work again and again."""
+
+import threading
+from collections.abc import Callable
+
+
+class Repeating:
+    """Does ``work`` from `start` until `stop`; it returns how long (s) to rest until it is done again.
+
+    ``on_failure`` is called if the thread ends for a reason that nobody has foreseen.
+    """
+
+    def __init__(self, name: str, work: Callable[[], float], on_failure: Callable[[], None]) -> None:
+        self._work = work
+        self._on_failure = on_failure
+        self._awake = threading.Event()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=name)
+
+    def start(self) -> None:
+        """Begin to work."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Work again at once."""
+        self._awake.set()
+
+    def stop(self) -> None:
+        """Stop when the work under way is done."""
+        self._stopping.set()
+        self._awake.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            while not self._stopping.is_set():
+                self._awake.wait(self._work())
+                self._awake.clear()
+        finally:
+            if not self._stopping.is_set():
+                self._on_failure()

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Sequence, Set
+from collections.abc import Set
 from dataclasses import replace
 
 from damon_exporter.config import Monitor
@@ -12,7 +12,7 @@ from damon_exporter.kernel.damon_sysfs import Slot
 from damon_exporter.kernel.errors import Gone, KernelError, NotOurs, Stuck
 from damon_exporter.kernel.paths import KernelPaths
 from damon_exporter.planning import Abilities, Planned, plan_monitor
-from damon_exporter.roster import ListedTarget, WatchedProcess
+from damon_exporter.roster import ListedTarget
 from damon_exporter.seating import NOBODY, Seating, relabelled, reseated
 from damon_exporter.targets import Targets
 
@@ -36,6 +36,7 @@ class Following:
         self._monitor = monitor
         self._targets = targets
         self._paths = paths
+        self._most = monitor.processes.limit if monitor.processes else None
         self.planned: Planned | None = None
         self.staged = False
         self.failures = 0
@@ -66,10 +67,11 @@ class Following:
         if self.planned is None:
             return False
         wanted, before = self._targets.find(now), self.planned.targets
-        after = relabelled(before, wanted, time.monotonic_ns() + round(self._update_seconds * 1e9))
+        settling = self._settling_seconds(abilities)
+        after = relabelled(before, wanted, time.monotonic_ns(), round(settling * 1e9))
         self.planned = replace(self.planned, targets=after)
         # Before a place is given away, whoever reads reports must know that it was left.
-        lingering = {i for i, target in enumerate(after) if self._lingers(target)}
+        lingering = {i for i, target in enumerate(after) if self.lingers(target)}
         self._just_left = {i for i in lingering if before[i].name is not None}
         seated = {target.identity for target in after if target.name is not None}
         if all(process.identity in seated for process in wanted) and not (self.staged or lingering - self._just_left):
@@ -78,27 +80,24 @@ class Following:
             return False
         return now < self._not_before or self._commit(claim, slot, pid, abilities, now)
 
-    @property
-    def _update_seconds(self) -> float:
-        """How long it takes at most until DAMON has looked at a process's mappings again.
-
-        Before some version after 6.12 every commit puts that off by a whole interval: more frequent ones would put it
-        off for ever.
-        """
+    def _settling_seconds(self, abilities: Abilities) -> float:
+        """Return how long it takes at most until DAMON has looked at a process's mappings again."""
         intervals = self.planned.plan.intervals if self.planned else None
-        return (2 * intervals.update_us + intervals.aggregation_us) / 1e6 if intervals else 0.0
+        if intervals is None:
+            return 0.0
+        updates = 1 if abilities.commits_keep_time else 2  # one, and a commit that puts the second off
+        return (updates * intervals.update_us + intervals.aggregation_us) / 1e6
 
-    def _lingers(self, target: ListedTarget) -> bool:
-        """Is it still watched for nothing, as its process has left the group and lives?"""
+    def lingers(self, target: ListedTarget) -> bool:
+        """Is the target still watched for nothing, as its process has left the group and lives?"""
         left = target.name is None and target.process not in (None, NOBODY)
         return left and target.identity is not None and procfs.lives(self._paths.procfs, target.identity)
 
     def _commit(self, claim: Claim, slot: Slot, pid: int, abilities: Abilities, now: float) -> bool:
         """Have the kdamond take over who is wanted now; False if the kernel has refused it too often."""
-        self._not_before = now + self._update_seconds
         try:
             for _ in range(MOST_TRIES):
-                if self._try(claim, slot, pid, abilities, self._targets.find(now)):
+                if self._try(claim, slot, pid, abilities, now):
                     self._failed_in_a_row = 0
                     break
         except (NotOurs, Stuck):
@@ -108,17 +107,19 @@ class Following:
             if slot.pid() != pid:
                 raise Gone(str(problem)) from problem
             self._failed_in_a_row += 1
-            self._not_before = 0.0
             log.info("monitor %s: its targets stay as they are for now: %s", self._monitor.name, problem)
         return self._failed_in_a_row < MOST_FAILURES
 
-    def _try(self, claim: Claim, slot: Slot, pid: int, abilities: Abilities, wanted: Sequence[WatchedProcess]) -> bool:
-        """Commit once; False if a process has ended just before: then nothing has been changed but files."""
+    def _try(self, claim: Claim, slot: Slot, pid: int, abilities: Abilities, now: float) -> bool:
+        """Commit once, if that changes anything; False if a process has ended just before: then only files changed."""
         running = self.planned
         if running is None:
             return False
-        kept = {i for i in self._just_left if self._lingers(running.targets[i])}
-        seating = reseated(running.targets, wanted, kept)
+        kept = {i for i in self._just_left if self.lingers(running.targets[i])}
+        seating = reseated(running.targets, self._targets.find(now), kept, self._most)
+        listed, to_list = ([target.identity for target in targets] for targets in (running.targets, seating.targets))
+        if to_list == listed and not self.staged:
+            return True  # who comes waits for the places of those who have just left
         least = running.plan.max_regions
         planned = plan_monitor(self._monitor, seating.targets, abilities, self._paths, least)
         shown, self.staged = None if self.staged else running.plan, True
@@ -128,6 +129,8 @@ class Following:
             return False
         self.planned = replace(planned, targets=seating.known_since(time.monotonic_ns()))
         self.staged = False
+        if not abilities.commits_keep_time:  # more frequent ones would put looks at mappings off for ever
+            self._not_before = now + self._settling_seconds(abilities)
         return True
 
     def _require_living(self, seating: Seating, kept: Set[int]) -> None:
@@ -136,7 +139,7 @@ class Following:
         Nobody follows those with the indexes ``kept``, who are listed though they have left.
         """
         ended = self._targets.ended() & {target.identity for target in seating.targets}
-        if ended or not all(self._lingers(seating.targets[i]) for i in kept):
+        if ended or not all(self.lingers(seating.targets[i]) for i in kept):
             raise _JustEnded("a process has just ended")
 
 

@@ -227,7 +227,8 @@ class Keeper:
             return True  # it has ended with its last process, just when another was to join
 
     def _is_anybody_alive(self) -> bool:
-        return self._targets.alive(self._planned.targets if self._planned else ())
+        listed = self._planned.targets if self._planned else ()
+        return self._targets.alive(listed) or any(map(self._following.lingers, listed))
 
     def _compare(self, slot: Slot, now: float) -> None:
         """Notice what somebody has changed, and what has been put back."""

@@ -1,11 +1,9 @@
 """Kdamonds that are not ours, as they show themselves."""
 
-from damon_exporter.kernel.damon_sysfs import Slot
+from damon_exporter.kernel.damon_sysfs import ADDR_UNIT, Slot
 from damon_exporter.kernel.modules import DAMON_STAT, DAMON_STAT_MAX_NR_ACCESSES, Module
 from damon_exporter.kernel.plan import INTERVALS, TARGETS
 from damon_exporter.roster import Watched, listed
-
-ADDR_UNIT = "contexts/0/addr_unit"
 
 
 def watched_slot(slot: Slot, pid: int) -> Watched:

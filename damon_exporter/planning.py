@@ -26,6 +26,8 @@ class Abilities:
     refresh: bool
     region_schemes: bool
     """Shall regions be read from sysfs (no tracepoint)?"""
+    commits_keep_time: bool
+    """Do aggregations and looks at mappings come when they would have come without a commit (6.18)?"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,11 +48,12 @@ def recognised(pids: Sequence[int], found: Collection[WatchedProcess], kdamond_s
     )
 
 
-def relabelled(targets: Places, wanted: Collection[WatchedProcess], settled_ns: int) -> Places:
-    """Return the list as it is to be told of now: nothing of those who are not wanted any more.
+def relabelled(targets: Places, wanted: Collection[WatchedProcess], now_ns: int = 0, settling_ns: int = 0) -> Places:
+    """Return the list as it is to be told of at ``now_ns`` (CLOCK_MONOTONIC): nothing of who is not wanted any more.
 
     A process that is wanted under another name has probably started another program (exec): until DAMON has looked
-    at its memory again, at ``settled_ns`` at the latest, its regions are those of the program before.
+    at its memory again, after ``settling_ns`` at most, its regions are those of the program before. Who changes his
+    name again meanwhile does not put that off: he could hide.
     """
     by_identity = {process.identity: process for process in wanted}
 
@@ -64,20 +65,25 @@ def relabelled(targets: Places, wanted: Collection[WatchedProcess], settled_ns: 
             return replace(target, name=None)
         if process.name == target.name:
             return replace(target, process=process)
-        return ListedTarget(process.name, process, settled_ns)
+        is_settling = target.since_ns > now_ns
+        return ListedTarget(process.name, process, target.since_ns if is_settling else now_ns + settling_ns)
 
     return tuple(map(told, targets))
 
 
-def reseated(targets: Places, wanted: Sequence[WatchedProcess], kept: Set[int] = frozenset()) -> Seating:
+def reseated(
+    targets: Places, wanted: Sequence[WatchedProcess], kept: Set[int] = frozenset(), most: int | None = None
+) -> Seating:
     """Return the list to commit: those who come take the places that have been left, then new ones at the end.
 
     ``targets`` are as `relabelled` has them, but some may have ended since. Empty places at the end are given up. Those
-    with the indexes ``kept`` are not given away this time.
+    with the indexes ``kept`` are not given away this time. No more come than makes ``most`` processes with those.
     """
-    places = [*relabelled(targets, wanted, 0)]
+    places = [*relabelled(targets, wanted)]
     staying = {target.identity for target in places if target.name is not None}
     coming = [process for process in wanted if process.identity not in staying]
+    if most is not None:
+        coming = coming[: max(most - len(staying) - len(kept), 0)]
     left = [i for i, target in enumerate(places) if target.name is None and i not in kept]
     for index, process in zip([*left, *range(len(places), len(places) + len(coming))], coming, strict=False):
         places[index : index + 1] = [ListedTarget(process.name, process)]

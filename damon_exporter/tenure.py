@@ -11,7 +11,7 @@ from damon_exporter.keeper import LONGEST_BACK_OFF, PATIENCE, Keeper
 from damon_exporter.kernel import features
 from damon_exporter.kernel.claim import Claim
 from damon_exporter.kernel.commands import CommandWriter
-from damon_exporter.kernel.damon_sysfs import DamonTree, Slot
+from damon_exporter.kernel.damon_sysfs import ADDR_UNIT, DamonTree, Slot
 from damon_exporter.kernel.errors import Busy, KernelError, NotOurs
 from damon_exporter.kernel.modules import MODULES
 from damon_exporter.kernel.ownership import Holder, Survey, TreeLock, contents, survey
@@ -206,6 +206,7 @@ class Tenure:
             autotune=goal and refresh and followed,
             refresh=refresh,
             region_schemes=self._sysfs_source,
+            commits_keep_time=self._tree.slot(0).has(ADDR_UNIT),  # which came with the same release
         )
 
     def _modules_to_stop(self) -> frozenset[str]:

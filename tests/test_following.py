@@ -188,6 +188,55 @@ def test_who_comes_is_watched_although_others_leave_their_group_all_the_time(
     assert "b" in exporting.publish()
 
 
+def test_the_place_of_who_has_just_left_is_given_away_by_the_next_look_only(
+    kernel: FakeKernel, exporting: Exporting
+) -> None:
+    """Until then who reads reports knows the place as his: what came in it would be told as of him."""
+    for pid, comm in ((41, "a"), (42, "b")):
+        add(kernel, pid, comm)
+    exporting.settled(lambda now: set(now) == {"a", "b"})
+    add(kernel, 41, "other")
+    add(kernel, 43, "c")
+    exporting.driven.look()
+    assert listed_pids(kernel) == ["41", "42", "43"]
+    assert set(exporting.publish()) <= {"b", "c"}
+    exporting.settled(lambda _: listed_pids(kernel) == ["42", "43"])
+
+
+@on_both
+def test_no_more_are_watched_than_the_limit_while_many_leave_and_come(kernel: FakeKernel, exporting: Exporting) -> None:
+    for pid in range(41, 45):
+        add(kernel, pid, "a")
+    exporting.settled(lambda now: sizes(now) == {"a": 4})
+    for pid in range(41, 45):
+        add(kernel, pid, "other")
+        add(kernel, pid + 10, "b")
+    longest: list[str] = []
+
+    def are_there(now: dict[str, TargetState]) -> bool:
+        longest[:] = max(longest, listed_pids(kernel), key=len)
+        return sizes(now) == {"b": 4}
+
+    exporting.settled(are_there)
+    assert len(longest) == 4
+    assert exporting.driven.own["db"].restarts == 0
+
+
+def test_a_process_that_changes_its_name_all_the_time_does_not_hide(kernel: FakeKernel) -> None:
+    by_pid = GROUPS.replace("[{comm: a}, {comm: b}, {comm: c}]", "[{pid: 41}]")
+    exporting = Exporting(kernel.paths, by_pid)
+    add(kernel, 41, "a0")
+    exporting.settled(lambda now: set(now) == {"a0"})
+    seen = 0
+    for name in range(1, 30):
+        add(kernel, 41, f"a{name}")
+        exporting.driven.look(0.2)
+        time.sleep(0.03)
+        seen += bool(exporting.publish())
+    exporting.close()
+    assert seen > 5
+
+
 def test_a_process_that_starts_another_program_changes_groups_without_a_restart(
     kernel: FakeKernel, exporting: Exporting
 ) -> None:
@@ -229,6 +278,28 @@ def test_so_does_one_that_is_still_listed_although_it_has_left_its_group(
     exporting.settled(lambda now: set(now) == {"b", "c"})
 
 
+def test_a_kdamond_that_a_commit_has_ended_is_started_again_at_once(
+    fake_kernel: Callable[..., FakeKernel],
+) -> None:
+    """A 6.12 reports success when a process of the list has ended after the last look at it."""
+    kernel = fake_kernel(kernel="6.12")
+    exporting = Exporting(kernel.paths)
+    add(kernel, 41, "a")
+    exporting.settled(lambda now: set(now) == {"a"})
+    before = kernel.read("0/pid")
+    add(kernel, 42, "b")
+    kernel.delay("*/state", "write", 2.0, count=1)
+    ending = threading.Timer(1.2, kernel.remove_process, (42,))
+    ending.start()
+    exporting.driven.look(10)
+    ending.join()
+    exporting.settled(lambda now: set(now) == {"a"})
+    assert kernel.read("0/pid") != before
+    assert exporting.driven.supervisor.failed_commits == 1
+    assert exporting.driven.own["db"].restarts == 1
+    exporting.close()
+
+
 def look_while_files_are_written(kernel: FakeKernel, exporting: Exporting, ends: int) -> None:
     """The supervisor looks; a process ends between that and the commit."""
     kernel.delay("*/nr_targets", "write", 0.3, count=1)
@@ -261,6 +332,13 @@ def test_a_kdamond_whose_processes_have_changed_places_is_adopted(kernel: FakeKe
     exporting.settled(lambda now: sizes(now) == {"a": 1, "b": 1})
     assert kernel.read("0/pid") == pid
     exporting.close()
+
+
+def listed_pids(kernel: FakeKernel) -> list[str]:
+    """What the kernel watches: the pids in its list, but for kthreadd's."""
+    count = int(kernel.read(f"{TARGETS}/nr_targets"))
+    pids = [kernel.read(f"{TARGETS}/{i}/pid_target") for i in range(count)]
+    return [pid for pid in pids if pid != "2"]
 
 
 class Churn(RuleBasedStateMachine):
@@ -330,6 +408,7 @@ class Churn(RuleBasedStateMachine):
             assert target.monitored_bytes <= sum(self.mib(pid) for pid in members) * MIB
         if self.exporting.monitor:
             assert self.exporting.monitor.nr_targets <= 4
+            assert len(listed_pids(self.kernel)) <= 4
 
     def was_ever(self, pid: int, name: str) -> bool:
         """A process that changed its name is told of under the old one until the supervisor looks."""

@@ -14,10 +14,10 @@ from damon_exporter.roster import ListedTarget, WatchedProcess
 from damon_exporter.seating import seated
 from damon_exporter.testing.fake_kernel import FakeKernel
 
-NEW = Abilities(intervals_goal=True, autotune=True, refresh=True, region_schemes=False)
-UNHEARD = Abilities(intervals_goal=True, autotune=False, refresh=True, region_schemes=False)
-OLD = Abilities(intervals_goal=False, autotune=False, refresh=False, region_schemes=False)
-SAMPLED = Abilities(intervals_goal=False, autotune=False, refresh=False, region_schemes=True)
+NEW = Abilities(intervals_goal=True, autotune=True, refresh=True, region_schemes=False, commits_keep_time=False)
+UNHEARD = Abilities(intervals_goal=True, autotune=False, refresh=True, region_schemes=False, commits_keep_time=False)
+OLD = Abilities(intervals_goal=False, autotune=False, refresh=False, region_schemes=False, commits_keep_time=False)
+SAMPLED = Abilities(intervals_goal=False, autotune=False, refresh=False, region_schemes=True, commits_keep_time=False)
 
 
 def planned(paths: KernelPaths, abilities: Abilities = NEW, *targets: ListedTarget, **keys: Any) -> Planned:

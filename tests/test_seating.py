@@ -20,39 +20,45 @@ def pids(targets: Places) -> list[int | None]:
 
 def followed(targets: Places, wanted: Sequence[WatchedProcess]) -> Places:
     """What becomes of a list when these processes are wanted, and the kernel has taken it."""
-    return reseated(relabelled(targets, wanted, 0), wanted).known_since(1)
+    return reseated(relabelled(targets, wanted), wanted).known_since(1)
 
 
 # Who is told of
 
 
 def test_of_who_is_not_wanted_any_more_nothing_is_told_and_his_place_stays() -> None:
-    after = relabelled(seated([process(1), process(2)]), [process(2)], 0)
+    after = relabelled(seated([process(1), process(2)]), [process(2)])
     assert [target.name for target in after] == [None, "postgres"]
     assert pids(after) == [1, 2]
 
 
 def test_a_process_under_another_name_is_told_of_when_its_memory_has_been_looked_at_again() -> None:
-    (after,) = relabelled(seated([process(1, "sh")]), [process(1, "postgres")], settled_ns=500)
+    (after,) = relabelled(seated([process(1, "sh")]), [process(1, "postgres")], now_ns=400, settling_ns=100)
     assert (after.name, after.since_ns) == ("postgres", 500)
-    assert relabelled((after,), [process(1, "postgres")], settled_ns=900) == (after,)
+    assert relabelled((after,), [process(1, "postgres")], now_ns=800, settling_ns=100) == (after,)
+
+
+def test_who_changes_his_name_again_and_again_does_not_put_that_off() -> None:
+    (after,) = relabelled(seated([process(1, "sh")]), [process(1, "a")], now_ns=400, settling_ns=100)
+    (after,) = relabelled((after,), [process(1, "b")], now_ns=450, settling_ns=100)
+    assert (after.name, after.since_ns) == ("b", 500)
 
 
 def test_a_later_process_with_the_pid_is_not_told_of_in_the_place_of_the_earlier() -> None:
-    (after,) = relabelled(seated([process(1, start_ticks=5)]), [process(1, start_ticks=9)], 0)
+    (after,) = relabelled(seated([process(1, start_ticks=5)]), [process(1, start_ticks=9)])
     assert after.name is None
 
 
 def test_physical_memory_is_always_told_of() -> None:
     physical = (ListedTarget("physical"),)
-    assert relabelled(physical, [], 0) == physical
+    assert relabelled(physical, []) == physical
 
 
 # Who gets which place
 
 
 def test_who_comes_takes_a_place_that_was_left_and_the_others_keep_theirs() -> None:
-    before = relabelled(seated([process(1), process(2), process(3)]), [process(1), process(3)], 0)
+    before = relabelled(seated([process(1), process(2), process(3)]), [process(1), process(3)])
     seating = reseated(before, [process(1), process(3), process(4)])
     assert pids(seating.targets) == [1, 4, 3]
     assert seating.fresh == {1}
@@ -64,7 +70,7 @@ def test_more_than_have_left_are_added_at_the_end() -> None:
 
 
 def test_a_place_that_nobody_takes_is_given_to_a_process_without_memory() -> None:
-    before = relabelled(seated([process(1), process(2), process(3)]), [process(3)], 0)
+    before = relabelled(seated([process(1), process(2), process(3)]), [process(3)])
     seating = reseated(before, [process(3), process(4)])
     assert (pids(seating.targets), seating.fresh) == ([4, None, 3], {0, 1})
     assert [target.name for target in seating.targets] == ["postgres", None, "postgres"]
@@ -78,7 +84,7 @@ def test_it_keeps_that_place_until_somebody_comes() -> None:
 
 
 def test_empty_places_at_the_end_are_given_up() -> None:
-    before = relabelled(seated([process(1), process(2), process(3)]), [process(1)], 0)
+    before = relabelled(seated([process(1), process(2), process(3)]), [process(1)])
     assert pids(reseated(before, [process(1)]).targets) == [1]
 
 
@@ -98,6 +104,12 @@ def test_whatever_comes_and_goes_everybody_has_one_place_and_keeps_it(steps: lis
         assert all(pids(targets)[places[pid]] == pid for pid in before & now)
         assert targets[-1].name is not None
         assert len(targets) <= max(map(len, steps))
+
+
+def test_no_more_come_than_there_is_room_for_beside_those_who_have_just_left() -> None:
+    before = relabelled(seated([process(1), process(2)]), [process(2), process(3), process(4)])
+    seating = reseated(before, [process(2), process(3), process(4)], kept={0}, most=3)
+    assert pids(seating.targets) == [1, 2, 3]
 
 
 # An earlier run's
@@ -120,7 +132,7 @@ def test_a_process_that_started_after_the_kdamond_may_only_have_a_pid_that_was_w
 
 
 def test_a_place_that_was_left_just_now_is_not_given_away_yet() -> None:
-    before = relabelled(seated([process(1), process(2), process(3)]), [process(2)], 0)
+    before = relabelled(seated([process(1), process(2), process(3)]), [process(2)])
     seating = reseated(before, [process(2), process(4)], kept={0, 2})
     assert (pids(seating.targets), seating.fresh) == ([1, 2, 3, 4], {3})
     assert [target.name for target in seating.targets] == [None, "postgres", None, "postgres"]

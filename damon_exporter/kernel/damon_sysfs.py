@@ -16,6 +16,8 @@ from damon_exporter.kernel.files import (
 )
 from damon_exporter.kernel.plan import INTERVALS, TARGETS, Leaf
 
+ADDR_UNIT = "contexts/0/addr_unit"
+
 INTERVAL_READINGS = 5
 """How often intervals are read again at most until they stay the same: they are refreshed once a sample at most."""
 

@@ -68,12 +68,16 @@ class MonitorSeries:
         self._count(latest)
         self._integrate(latest, elapsed_us)
 
+    def rest(self) -> None:
+        """Publish nothing until the next snapshot, and remember no idle ages; counters go on then."""
+        self._latest = None
+        self._pieces = idle.NO_PIECES
+
     def drop(self, indexes: Collection[int], names: Sequence[str]) -> None:
         """Forget what was seen of DAMON's targets with these indexes, and all targets but those with these names.
 
         The last snapshot is published without them.
         """
-        self._pieces = idle.forget(self._pieces, indexes)
         self._rows = {name: row for name, row in self._rows.items() if name in names}
         if self._latest is None:
             return

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
+from typing import Self
 
 from damon_exporter.analysis.snapshot import Intervals, Regions, Snapshot
 from damon_exporter.config import Export
@@ -40,16 +41,25 @@ class Watch:
         self._source = source
         self._intervals = LiveIntervals()
         self._kdamond = kdamond
+        self._is_resting = False
         self._silent_since = now
         self._cpu_seconds = 0.0
         self._cpu_reading: float | None = None
 
+    def resting(self) -> Self:
+        """Return it without what was last seen: its monitor waits until it can run again, and counts on then."""
+        self._series.rest()
+        self._is_resting = True
+        return self
+
     def follow(self, kdamond: Watched, now: float) -> None:
         """Go on with what the supervisor knows by now, perhaps another kdamond than before."""
         if kdamond.pid != self._kdamond.pid:
+            self._cpu_reading = None
+        if kdamond.pid != self._kdamond.pid or self._is_resting:
             self._intervals = LiveIntervals()
             self._silent_since = now
-            self._cpu_reading = None
+            self._is_resting = False
         left = _left(self._kdamond.targets or (), kdamond.targets or ())
         if left:
             self._series.drop(left, kdamond.names)

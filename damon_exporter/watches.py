@@ -41,6 +41,7 @@ class Watches:
         self._deaths = Deaths(procfs)
         self._ended: frozenset[Identity] = frozenset()
         self._watches: dict[str, Watch] = {}
+        self._resting: dict[str, Watch] = {}
         self._by_pid: dict[int, Watch] = {}
         self._anonymous: dict[int, _Anonymous] = {}
         self.unidentified = 0
@@ -73,7 +74,11 @@ class Watches:
             elif now - waiting.heard_at > LONGEST_ANONYMITY:
                 self.unidentified += 1
                 del self._anonymous[pid]
-        self._watches = {name: self._watch(self._with_pid(kdamond), now) for name, kdamond in known.items()}
+        earlier, to_wait = self._resting | self._watches, {monitor.name for monitor in roster.waiting}
+        self._watches = {
+            name: self._watch(earlier.get(name), self._with_pid(kdamond), now) for name, kdamond in known.items()
+        }
+        self._resting = {name: watch.resting() for name, watch in earlier.items() if name in to_wait}
         self._by_pid = {watch.pid: watch for watch in self._watches.values() if watch.pid}
         for pid in identified:
             held = self._anonymous.pop(pid).reports
@@ -110,8 +115,7 @@ class Watches:
         """Follow no process any more."""
         self._deaths.close()
 
-    def _watch(self, kdamond: Watched, now: float) -> Watch:
-        watch = self._watches.get(kdamond.name)
+    def _watch(self, watch: Watch | None, kdamond: Watched, now: float) -> Watch:
         if watch is None or watch.operations != kdamond.operations:
             return Watch(self._export, kdamond, self._source, now, self._tap)
         watch.follow(kdamond, now)

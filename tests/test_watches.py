@@ -11,7 +11,7 @@ from made_roster import NODE
 from damon_exporter.analysis.snapshot import Snapshot
 from damon_exporter.config import Export
 from damon_exporter.feeds import Report
-from damon_exporter.roster import Roster, Watched
+from damon_exporter.roster import Roster, Waiting, Watched
 from damon_exporter.sources.tracepoint import Aggregation, IntervalsTuned
 from damon_exporter.state import MonitorState
 from damon_exporter.watches import LONGEST_ANONYMITY, MOST_HELD_REPORTS, Watches
@@ -38,8 +38,12 @@ class Sampler:
     def _tap(self, kdamond: Watched, snapshot: Snapshot) -> None:
         self.delivered.append((kdamond.name, snapshot.end_ns / S))
 
-    def follow(self, *watched: Watched, now: float = 100.0, looked_at: float | None = None) -> None:
-        self.watches.follow(Roster(looked_at=now if looked_at is None else looked_at, watched=watched), now)
+    def follow(
+        self, *watched: Watched, waiting: Watched | None = None, now: float = 100.0, looked_at: float | None = None
+    ) -> None:
+        waits = (Waiting(waiting.name, waiting.operations, "it cannot run"),) if waiting else ()
+        roster = Roster(looked_at=now if looked_at is None else looked_at, watched=watched, waiting=waits)
+        self.watches.follow(roster, now)
 
     def hear(self, *reports: Report, now: float = 100.0) -> bool:
         return self.watches.hear(reports, now)
@@ -99,6 +103,20 @@ def test_a_monitor_goes_on_with_its_counters_when_its_kdamond_is_restarted() -> 
     sampler.follow(replace(NODE, pid=9))
     sampler.hear(aggregation(9, 101.0))
     assert snapshots_of(sampler.states()["node"]) == 2
+
+
+def test_a_monitor_that_has_to_wait_is_gone_and_counts_on_when_it_runs_again() -> None:
+    sampler = Sampler()
+    sampler.follow(NODE)
+    sampler.hear(aggregation(7))
+    for now in (200.0, 300.0):
+        sampler.follow(waiting=NODE, now=now)
+        assert sampler.states(now) == {}
+    sampler.follow(replace(NODE, pid=9), now=400.0)
+    again = sampler.states(400.0)["node"]
+    assert (again.targets, again.up) == ((), True)
+    sampler.hear(aggregation(9, 401.0))
+    assert snapshots_of(sampler.states(401.0)["node"]) == 2
 
 
 def test_a_slot_that_now_watches_something_else_starts_anew() -> None:

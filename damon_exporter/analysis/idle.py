@@ -8,7 +8,6 @@ Here, bytes that were accessed in the previous snapshot and are not now have bee
 whatever their age says; that knowledge is carried on, by address, and told wherever the kernel's number is larger.
 """
 
-from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -99,12 +98,6 @@ def flatten(regions: Regions) -> tuple[U64, U64] | None:
         return None
     base = regions.target.astype(np.uint64) << TARGET_SHIFT
     return base + regions.start, base + regions.end
-
-
-def forget(pieces: Pieces, targets: Collection[int]) -> Pieces:
-    """Return the pieces without those of some targets, by index: another process may be there from now on."""
-    gone = np.isin(pieces.start >> TARGET_SHIFT, np.array([*targets], np.uint64))
-    return pieces.only(~gone) if gone.any() else pieces
 
 
 def carry(before: Pieces, regions: Regions, age_unit_us: int, step_us: int) -> tuple[IdleAges, Pieces]:

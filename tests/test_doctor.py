@@ -45,6 +45,11 @@ def test_a_pid_that_does_not_exist_is_told_with_what_to_do(kernel: FakeKernel, m
     assert told == f"does not start now: {reason}: give one that does, or comm to find a process whenever it starts"
 
 
+def test_a_kernel_thread_is_not_waited_for(kernel: FakeKernel) -> None:
+    told = told_of_db(kernel.paths, "{pid: 2}")
+    assert "pid 2 is a kernel thread, which has no memory of its own: give the pid of a program" in told
+
+
 @pytest.mark.parametrize("match", ["{pid: 4711}, {comm: postgres}", "{pid: 1, comm: postgres}"])
 def test_what_else_matches_nothing_is_waited_for(kernel: FakeKernel, match: str) -> None:
     assert "waiting for one" in told_of_db(kernel.paths, match)

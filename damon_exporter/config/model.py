@@ -106,7 +106,8 @@ class Export(Section):
         default=20_000,
         ge=100,
         le=1_000_000,
-        description="How many samples a scrape holds at most; damon_exporter_series_dropped counts what is left out.",
+        description="How many samples a scrape holds at most, but for process_*; "
+        "damon_exporter_series_dropped counts what is left out.",
     )
 
 

@@ -23,6 +23,8 @@ def _comm(value: object) -> str:
     """A process name exactly as /proc/PID/comm has it."""
     comm = printable_text(value, 4096)
     kept = comm.encode()[:COMM_BYTES].decode(errors="ignore")
+    if kept.encode() != comm.encode()[:COMM_BYTES]:
+        raise ValueError(f"{shown(comm)} never matches: the kernel cuts its last letter in two; use cmdline")
     if kept != comm:
         raise ValueError(f"{shown(comm)} never matches: the kernel keeps {COMM_BYTES} bytes; write {shown(kept)}")
     return comm

@@ -131,7 +131,10 @@ def describe_selectors(chosen: Processes) -> str:
 def describe_absence(chosen: Processes, path: Path) -> str:
     """Say what is looked for in vain; a pid that does not exist is hardly worth waiting for."""
     pids = [entry.pid for entry in chosen.match if entry.pid is not None]
-    if len(pids) < len(chosen.match) or any(procfs.process(path, pid) for pid in pids):
+    found = [process for pid in pids if (process := procfs.process(path, pid))]
+    if len(pids) == len(found) == len(chosen.match) and all(process.kernel_thread for process in found):
+        return f"pid {pids[0]} is a kernel thread, which has no memory of its own: give the pid of a program"
+    if len(pids) < len(chosen.match) or found:
         return f"no process matches {describe_selectors(chosen)}: waiting for one"
     absent = f"pid {pids[0]} does" if len(pids) == 1 else f"pids {', '.join(map(str, pids))} do"
     return f"{absent} not exist: give one that does, or comm to find a process whenever it starts"

@@ -1,5 +1,7 @@
 """Which processes are watched, whose they are, and what their groups are called."""
 
+import errno
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -13,9 +15,11 @@ from damon_exporter.config import Processes
 from damon_exporter.containers.named import Named, PodLookup, no_pod
 from damon_exporter.kernel.errors import Unsupported
 from damon_exporter.kernel.paths import KernelPaths
+from damon_exporter.kernel.procfs import KTHREADD_PID
 from damon_exporter.matching import ProcessFinder, describe_selectors
 from damon_exporter.roster import WatchedProcess
 from damon_exporter.state import Owner
+from damon_exporter.targets import MatchingProcesses
 from damon_exporter.testing.fake_kernel import FakeKernel
 
 MIB = 1 << 20
@@ -242,6 +246,27 @@ def test_hostile_cgroups_make_printable_labels(kernel: FakeKernel, cgroup: str) 
     assert found.name.startswith("a/")
 
 
+@pytest.mark.parametrize(
+    ("match", "found"),
+    [
+        ({"comm": "a"}, [41, 42]),
+        ({"pid": 42}, [42]),
+        ({"cmdline": "a b"}, [41, 42]),
+        ({"cgroup": "/**", "comm": "a"}, [41]),
+        ({"pod": {"namespace": "shop"}}, [41]),
+    ],
+)
+def test_a_process_whose_cgroup_the_kernel_cannot_tell_is_found_by_what_it_says_of_itself_alone(
+    kernel: FakeKernel, match: dict[str, object], found: list[int]
+) -> None:
+    for pid in (41, 42):
+        kernel.add_process(pid, "a", cmdline=("a", "b"), cgroup="/kubepods/pod1/a")
+    kernel.fail("proc/42/cgroup", "read", errno.ENAMETOOLONG)
+    processes = matching(kernel, match)
+    assert pids(processes) == found
+    assert {process.owner for process in processes if process.pid == 42} <= {Owner("")}
+
+
 # Pods
 
 
@@ -295,11 +320,30 @@ def test_what_matches_and_is_left_out_is_counted(kernel: FakeKernel) -> None:
     assert found.resident_bytes[42, 42] == 20 * MIB
 
 
+def test_looking_keeps_a_quarter_of_a_processor_busy_at_most(tmp_path: Path) -> None:
+    for pid in range(100, 4100):
+        a_process(tmp_path, pid)
+    a_process(tmp_path, KTHREADD_PID, "kthreadd")
+    chosen = Processes.model_validate({"match": [{"comm": "a"}], "limit": 4096, "refresh": "100ms"})
+    watched = MatchingProcesses(chosen, KernelPaths(tmp_path / "sys", tmp_path), no_pod)
+    began = time.thread_time()
+    assert len(watched.find(0.0)) == 4000
+    cost = time.thread_time() - began
+    a_process(tmp_path, 4100)
+    assert cost > 0.1
+    assert len(watched.find(cost)) == 4000
+    assert len(watched.find(4 * cost)) == 4001
+
+
+def a_process(procfs: Path, pid: int, comm: str = "a") -> None:
+    (procfs / str(pid)).mkdir()
+    (procfs / f"{pid}/stat").write_text(f"{pid} ({comm}) S 1" + " 0" * 48 + "\n")
+    (procfs / f"{pid}/cgroup").write_text(f"0::/many/{pid}\n")
+
+
 def test_a_glob_that_matches_very_many_keeps_to_the_limit(tmp_path: Path) -> None:
     for pid in range(100, 2100):
-        (tmp_path / str(pid)).mkdir()
-        (tmp_path / f"{pid}/stat").write_text(f"{pid} (a) S 1" + " 0" * 48 + "\n")
-        (tmp_path / f"{pid}/cgroup").write_text(f"0::/many/{pid}\n")
+        a_process(tmp_path, pid)
     chosen = Processes.model_validate({"match": [{"cgroup": "/many/*"}], "limit": 64})
     found = ProcessFinder(chosen, KernelPaths(tmp_path / "sys", tmp_path), no_pod).find()
     assert (len(found.taken), found.dropped) == (64, 1936)

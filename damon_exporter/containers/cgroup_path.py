@@ -1,5 +1,6 @@
 """Which container a cgroup is part of, as its path tells."""
 
+import itertools
 import re
 from dataclasses import dataclass
 
@@ -24,7 +25,7 @@ _ID = re.compile(r"[0-9a-f]{64}")
 _UID = re.compile(
     r"(?:^|-)pod([0-9a-f]{8}[-_][0-9a-f]{4}[-_][0-9a-f]{4}[-_][0-9a-f]{4}[-_][0-9a-f]{12}|[0-9a-f]{32})(?:[.:]|\Z)"
 )
-_USERS_OWN = re.compile(r"user@\d+\.service")
+_USERS_OWN = re.compile(r"user\.slice|user@\d+\.service")
 SHORTEST = len("pod") + 32
 """No shorter name holds an id or a uid."""
 
@@ -42,12 +43,13 @@ class Container:
     runtime: str
 
 
-def is_users_own(path: str) -> bool:
-    """Is it a cgroup that a user without rights can have made, under whatever name?
+def above_users_own(path: str) -> str:
+    """Return the way to this cgroup as far as no user without rights can have made it, under whatever name.
 
-    systemd hands the cgroup of ``user@UID.service`` over to that user. All that is users' own is below ``user.slice``.
+    systemd hands the cgroup of ``user@UID.service`` over to that user. All that is users' own is below ``user.slice``:
+    the host's, or that of a systemd within a container.
     """
-    return any(name == "user.slice" or _USERS_OWN.fullmatch(name) for name in path.split("/"))
+    return "/".join(itertools.takewhile(lambda name: not _USERS_OWN.fullmatch(name), path.split("/")))
 
 
 def container_of(path: str) -> Container | None:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from damon_exporter.containers.cgroup_path import containers_on, is_users_own
+from damon_exporter.containers.cgroup_path import above_users_own, containers_on
 from damon_exporter.containers.directory import Directory
 from damon_exporter.containers.encounters import Encounters
 from damon_exporter.containers.errors import NamesUnavailable
@@ -74,9 +74,9 @@ class ContainerNames:
         """Return whose this cgroup is, with empty names if nobody tells them (yet); None for what is no container's.
 
         See `cgroup_path.container_of` for the path. A user may give his cgroups the name of any container: what is his
-        own is nobody else's.
+        own is nobody's but that of the container that he is a user of.
         """
-        containers = () if is_users_own(cgroup_path) else containers_on(cgroup_path)
+        containers = containers_on(above_users_own(cgroup_path))
         if not containers:
             return None
         directory, outermost = self._directory, containers[0]

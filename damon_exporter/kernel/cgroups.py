@@ -2,10 +2,26 @@
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from damon_exporter.kernel.errors import KernelError
 from damon_exporter.kernel.files import is_there, read_value
+
+PATH_MAX = 4096
+"""So many bytes, with a zero at the end, are the longest path that a system call takes. Cgroups may lie deeper."""
+
+UP = ".."
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A path ("/a/b", "" for the root) that system calls take, and the inode of the cgroup there."""
+
+    path: str
+    inode: int
 
 
 class CgroupTree:
@@ -13,7 +29,7 @@ class CgroupTree:
 
     def __init__(self, sysfs: Path) -> None:
         self._root = sysfs / "fs/cgroup"
-        self._known: dict[int, str] = {}
+        self._known: dict[int, Place] = {}
 
     def unsupported(self) -> str | None:
         """Return why cgroups cannot be told, with the cure; None if they can."""
@@ -33,15 +49,16 @@ class CgroupTree:
     def paths(self, inodes: Iterable[int]) -> Mapping[int, str]:
         """Return the path ("/a/b", "/" for the root) of each inode that is a cgroup now; the others are left out.
 
-        What is known is checked with one stat(2) each. The tree is walked, once, only if that leaves anything open.
-        Names are as Python decodes file names: bytes that are no UTF-8 are lone surrogates.
+        One that lies too deep for a path has that of the deepest cgroup above it that does not, and keeps it as long as
+        that one is there. What is known is checked with one stat(2) each. The tree is walked, once, only if that leaves
+        anything open. Names are as Python decodes file names: bytes that are no UTF-8 are lone surrogates.
         """
         wanted = frozenset(inodes) - {0}
-        found = {i: path for i in wanted if (path := self._known.get(i)) is not None and self._inode(path) == i}
+        found = {i: place for i in wanted if (place := self._known.get(i)) and self._inode(place.path) == place.inode}
         if len(found) < len(wanted):
-            self._known = {inode: "/" for inode in [self._inode("/")] if inode} | dict(walk(self._root))
+            self._known = dict(walk(self._root))
             found = {i: self._known[i] for i in wanted & self._known.keys()}
-        return found
+        return {inode: place.path or "/" for inode, place in found.items()}
 
     def has(self, path: str) -> bool:
         """Is there such a cgroup now?"""
@@ -66,17 +83,57 @@ class CgroupTree:
             return None
 
 
-def walk(root: Path) -> Iterator[tuple[int, str]]:
-    """Yield inode and path of every cgroup below ``root``; what has vanished or cannot be listed is left out."""
-    unlisted = [""]
+def walk(root: Path) -> Iterator[tuple[int, Place]]:
+    """Yield the inode of every cgroup, the root's first, and its place; what cannot be listed or has gone is left out.
+
+    The place of one that lies too deep for a path is that of the deepest cgroup above it that does not.
+    """
+    try:
+        unlisted = [Place("", root.stat().st_ino)]
+    except OSError:
+        return
     while unlisted:
-        path = unlisted.pop()
-        for name, inode in _folders(f"{root}{path}"):
-            yield inode, f"{path}/{name}"
-            unlisted.append(f"{path}/{name}")
+        place = unlisted.pop()
+        yield place.inode, place
+        for name, inode in _folders(f"{root}{place.path}"):
+            if len(os.fsencode(f"{root}{place.path}/{name}")) < PATH_MAX:
+                unlisted.append(Place(f"{place.path}/{name}", inode))
+            else:
+                yield inode, place
+                yield from ((below, place) for below in _below(f"{root}{place.path}", name))
 
 
-def _folders(folder: str) -> list[tuple[str, int]]:
+def _below(folder: str, name: str) -> Iterator[int]:
+    """Yield the inode of every cgroup below one in ``folder`` to which no path leads.
+
+    Goes a level down or up at a time, so that no more than three folders are open at once however deep they lie. Up is
+    always where we have come from: no cgroup is ever moved into another.
+    """
+    try:
+        fd = os.open(folder, _FOLDER)
+    except OSError:
+        return
+    steps = [name]
+    try:
+        while steps:
+            name = steps.pop()
+            try:
+                there = os.open(name, _FOLDER, dir_fd=fd)
+            except OSError:
+                if name == UP:
+                    return
+                continue
+            os.close(fd)
+            fd = there
+            if name != UP:
+                folders = _folders(fd)
+                yield from (inode for _, inode in folders)
+                steps += [UP, *(name for name, _ in folders)]
+    finally:
+        os.close(fd)
+
+
+def _folders(folder: str | int) -> list[tuple[str, int]]:
     """Return name and inode of each folder in a folder, as its listing tells them: without a stat(2) for any."""
     try:
         with os.scandir(folder) as entries:

@@ -1,5 +1,6 @@
 """Processes as /proc shows them: names, start times, and the CPU time that a kdamond has used."""
 
+import errno
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -100,12 +101,13 @@ def command_line(procfs: Path, pid: int) -> str:
 def cgroup(procfs: Path, pid: int) -> str | None:
     """Return the process's cgroup as /proc/PID/cgroup has it: that of v2, or of v1's memory controller.
 
-    Seen from a cgroup namespace of our own, cgroups of others begin with ``/..``. None if the process has ended.
+    Seen from a cgroup namespace of our own, cgroups of others begin with ``/..``. None if the process has ended, "" if
+    the path is too long for the kernel to tell: of 4096 bytes or more.
     """
     try:
         text = read_text(f"{procfs}/{pid}/cgroup").removesuffix("\n")
-    except KernelError:
-        return None
+    except KernelError as error:
+        return "" if getattr(error.__cause__, "errno", None) == errno.ENAMETOOLONG else None
     if text.startswith(UNIFIED):  # v2 alone: a single line, whatever stands in it
         return text.removeprefix(UNIFIED)
     parts = [line.split(":", 2) for line in text.split("\n")]  # the path may hold colons

@@ -9,7 +9,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from damon_exporter.containers.cgroup_path import Container, container_of, containers_on
+from damon_exporter.containers.cgroup_path import Container, above_users_own, container_of, containers_on
 
 ROWS = yaml.safe_load((Path(__file__).parent / "cgroup_paths.yaml").read_text())
 
@@ -76,6 +76,21 @@ def test_what_only_resembles_a_pod_is_none(name: str) -> None:
 
 def test_a_runtime_that_we_do_not_know_is_a_runtime_all_the_same() -> None:
     assert container_of(f"/kubepods.slice/isulad-{ID}.scope") == Container(ID, "", "")
+
+
+@pytest.mark.parametrize(
+    ("path", "above"),
+    [
+        ("/system.slice/a.service", "/system.slice/a.service"),
+        ("/user.slice", ""),
+        (f"/kubepods/{ID}/user.slice/user-1.slice/{ID}", f"/kubepods/{ID}"),
+        (f"/{ID}/user@0.service/user.slice", f"/{ID}"),
+        ("/../user@1000.service/a", "/.."),
+        ("/user.slices/user@.service/user@1.service\n", "/user.slices/user@.service/user@1.service\n"),
+    ],
+)
+def test_a_users_own_cgroups_begin_where_systemd_hands_them_over(path: str, above: str) -> None:
+    assert above_users_own(path) == above
 
 
 @given(st.one_of(st.text(max_size=4096), st.lists(pieces, max_size=60).map("".join)))

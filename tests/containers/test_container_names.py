@@ -70,6 +70,31 @@ def test_what_lies_below_a_container_is_that_containers(node: Node) -> None:
     assert node.by_links.owner_of(f"{CGROUP}/init") == CART
 
 
+@pytest.mark.parametrize("own", ["user.slice/user-1000.slice/session-1.scope", "user@1000.service/x"])
+def test_what_lies_below_a_user_of_a_container_that_runs_systemd_is_that_containers(node: Node, own: str) -> None:
+    node.link(ID)
+    node.link(OTHER_ID, pod="bank-0")
+    node.by_links.refresh(100)
+    assert node.by_links.owner_of(f"{CGROUP}/{own}") == CART
+    assert node.by_links.owner_of(f"{CGROUP}/{own}{OTHER_CGROUP}") == CART
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        "/user.slice/user-1000.slice/user@1000.service",
+        "/user.slice",
+        "/../user@1000.service",
+        f"/docker/{SANDBOX_ID}/user.slice/user-1000.slice",
+    ],
+)
+def test_nothing_that_a_user_can_make_takes_the_name_of_a_pod(node: Node, own: str) -> None:
+    node.link(ID)
+    node.by_links.refresh(100)
+    assert node.by_links.owner_of(f"{own}{CGROUP}") in (None, NOBODY)
+    assert node.by_links.owner_of(f"/mine{CGROUP}") == CART
+
+
 def test_what_is_no_container_has_no_owner(node: Node) -> None:
     node.by_links.refresh(100)
     assert node.by_links.owner_of("/system.slice/ssh.service") is None

@@ -1,6 +1,7 @@
 """Which cgroup an inode is, while cgroups come and go; and hosts whose cgroups cannot be told."""
 
 import os
+import resource
 import subprocess
 import sys
 import threading
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from damon_exporter.escaping import printable
-from damon_exporter.kernel.cgroups import CgroupTree
+from damon_exporter.kernel.cgroups import PATH_MAX, CgroupTree
 
 MakeCgroup = Callable[[str], int]
 """Makes a cgroup, with those above it, and returns its inode."""
@@ -180,8 +181,7 @@ def below(root: Path) -> Iterator[Callable[[str, int], int]]:
         fd = os.open(root, os.O_RDONLY)
         for _ in range(levels):
             os.mkdir(name, dir_fd=fd)
-            outer, fd = fd, os.open(name, os.O_RDONLY, dir_fd=fd)
-            os.close(outer)
+            fd = into(fd, name)
         inode = os.fstat(fd).st_ino
         os.close(fd)
         return inode
@@ -190,17 +190,98 @@ def below(root: Path) -> Iterator[Callable[[str, int], int]]:
     subprocess.run(["rm", "-rf", root], check=True)  # Python's own way recurses, level by level
 
 
+def into(fd: int, name: str) -> int:
+    """Go one level down, and leave the one above."""
+    inner = os.open(name, os.O_RDONLY, dir_fd=fd)
+    os.close(fd)
+    return inner
+
+
 def test_a_thousand_levels_are_no_harm(tree: CgroupTree, below: Callable[[str, int], int]) -> None:
-    deepest = below("a", 1000)
-    assert tree.paths([deepest]) == {deepest: "/a" * 1000}
+    last = below("a", 1000)
+    assert tree.paths([last]) == {last: "/a" * 1000}
 
 
-def test_levels_whose_path_no_system_call_takes_hide_no_other(
-    tree: CgroupTree, cgroup: MakeCgroup, below: Callable[[str, int], int]
+TOO_LONG = "x" * 250
+"""Of twenty levels of this name, no path leads to the last ones."""
+
+
+def deepest(root: Path) -> str:
+    """The deepest cgroup of that name which a path leads to."""
+    return f"/{TOO_LONG}" * ((PATH_MAX - 1 - len(str(root))) // len(f"/{TOO_LONG}"))
+
+
+def test_a_cgroup_too_deep_for_a_path_is_told_as_the_deepest_above_it_that_is_not(
+    tree: CgroupTree, cgroup: MakeCgroup, below: Callable[[str, int], int], root: Path
 ) -> None:
-    hidden = below("x" * 250, 20)
+    hidden = below(TOO_LONG, 20)
     inodes = {cgroup(path): path for path in ("/a", "/z/y")}
-    assert tree.paths([*inodes, hidden]) == inodes
+    assert tree.paths([*inodes, hidden]) == {**inodes, hidden: deepest(root)}
+
+
+def test_a_path_of_the_most_bytes_that_a_system_call_takes_is_told_and_a_longer_one_is_not(
+    tree: CgroupTree, root: Path
+) -> None:
+    longest, longer = "é" * 8, "é" * 8 + "x"
+    spare = PATH_MAX - 1 - len(os.fsencode(f"{root}/{longest}"))
+    inner = f"/{'y' * 49}" * (spare // 50 - 1) + f"/{'y' * (49 + spare % 50)}"
+    Path(f"{root}{inner}").mkdir(parents=True)
+    fd = os.open(f"{root}{inner}", os.O_RDONLY)
+    for name in (longest, longer):
+        os.mkdir(name, dir_fd=fd)
+    inodes = [os.stat(name, dir_fd=fd).st_ino for name in (longest, longer)]
+    os.close(fd)
+    assert tree.paths(inodes) == dict(zip(inodes, (f"{inner}/{longest}", inner), strict=True))
+
+
+def test_what_lies_too_deep_for_a_path_is_remembered(
+    tree: CgroupTree, below: Callable[[str, int], int], root: Path, listings: list[str]
+) -> None:
+    hidden = below(TOO_LONG, 20)
+    tree.paths([hidden])
+    listings.clear()
+    assert tree.paths([hidden]) == {hidden: deepest(root)}
+    assert listings == []
+
+
+def test_what_lies_too_deep_for_a_path_is_looked_for_again_once_another_is_where_it_was(
+    tree: CgroupTree, below: Callable[[str, int], int], root: Path
+) -> None:
+    hidden = below(TOO_LONG, 20)
+    tree.paths([hidden])
+    (root / TOO_LONG).rename(root / ("y" * 250))
+    Path(f"{root}{deepest(root)}").mkdir(parents=True)
+    assert tree.paths([hidden]) == {hidden: deepest(root).replace("x", "y", 250)}
+
+
+def open_files() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+@pytest.fixture
+def few_files() -> Iterator[None]:
+    """Lets only twenty more files be open than are now."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (open_files() + 20, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.usefixtures("few_files")
+def test_neither_levels_nor_branches_too_deep_for_a_path_use_up_files(
+    tree: CgroupTree, below: Callable[[str, int], int], root: Path
+) -> None:
+    hidden = [below(TOO_LONG, 300)]
+    fd = os.open(root, os.O_RDONLY)
+    for level in range(300):
+        fd = into(fd, TOO_LONG)
+        if level >= 20:
+            os.mkdir("branch", dir_fd=fd)
+            hidden.append(os.stat("branch", dir_fd=fd).st_ino)
+    os.close(fd)
+    before = open_files()
+    assert tree.paths(hidden) == dict.fromkeys(hidden, deepest(root))
+    assert open_files() == before
 
 
 # Hosts

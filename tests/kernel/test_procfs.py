@@ -1,5 +1,6 @@
 """Processes as /proc shows them, with whatever names they give themselves."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -74,6 +75,16 @@ def test_a_process_that_has_ended_is_none(kernel: FakeKernel) -> None:
     kernel.add_process(42, "postgres")
     kernel.remove_process(42)
     assert procfs.process(kernel.procfs, 42) is None
+
+
+def test_a_cgroup_whose_path_is_too_long_to_tell_is_told_from_that_of_a_process_that_has_ended(
+    kernel: FakeKernel,
+) -> None:
+    kernel.add_process(42, "postgres", cgroup="/a")
+    assert procfs.cgroup(kernel.procfs, 42) == "/a"
+    kernel.fail("proc/42/cgroup", "read", errno.ENAMETOOLONG)
+    assert procfs.cgroup(kernel.procfs, 42) == ""
+    assert procfs.cgroup(kernel.procfs, 43) is None
 
 
 def test_without_procfs_it_is_said_so(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _turn(item: pytest.Item) -> int:
-    """First what waits a lot, so that others may use the processor meanwhile; never three guests at once before that."""
+    """First what waits a lot, so that others may use the processor meanwhile; guests of their own come last."""
     if not _is_here(item):
         return 1
     return 2 if _group(item) == "alone" else 0

@@ -195,6 +195,15 @@ def test_the_error_of_a_sum_is_that_of_all_that_is_in_it(machine: Machine) -> No
     assert max(state.standard_error_bytes for state in apart.cgroups) < one
 
 
+def test_no_error_is_told_smaller_than_what_one_cluster_stands_for(machine: Machine) -> None:
+    """Of whom only a few pages are drawn, or none, little is known: not that the error is small."""
+    machine.scatter(100_000, {"/a": 0.002, None: 0.998})
+    attributor, view = machine.attributor(asked("/a", samples=1024)), machine.view()
+    told = [state for _ in range(20) for state in passed(attributor, view).cgroups]
+    assert {sum(state.band_bytes) == 0 for state in told} == {True, False}
+    assert [state.standard_error_bytes for state in told] == [100_000 * PAGE / (1024 // 8)] * len(told)
+
+
 # Names
 
 

@@ -12,9 +12,6 @@ from damon_exporter.analysis.snapshot import F64, U64
 CLUSTER_FRAMES = 8
 """How many neighbours are drawn together: reading one frame costs a system call, seven more cost almost nothing."""
 
-STRATUM_CELLS = 16
-"""How many neighbouring cells are compared to tell how much clusters differ."""
-
 
 @dataclass(frozen=True, slots=True)
 class Draws:
@@ -22,7 +19,8 @@ class Draws:
 
     ``frame`` is a page frame number, ``segment`` the index of the segment that it lies in. ``weight_bytes`` are the
     bytes that it stands for; they sum to all bytes exactly. ``cluster`` tells which were drawn together, of
-    ``clusters``, in the order of the line. There are 0 where every frame is read: then there is no error.
+    ``clusters``, in the order of the line. There are 0 where every frame is read: then there is no error. A frame has
+    ``page_bytes``.
     """
 
     frame: U64
@@ -30,6 +28,7 @@ class Draws:
     cluster: NDArray[np.intp]
     weight_bytes: U64
     clusters: int
+    page_bytes: int
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -60,7 +59,7 @@ def draw(segments: Segments, band: Groups, page_bytes: int, samples: int, rng: n
         weight_bytes = np.repeat((cell_frames * page_bytes // CLUSTER_FRAMES).astype(np.uint64), CLUSTER_FRAMES)
     place = np.searchsorted(ends, position, side="right")
     frame = (first + frames - ends)[place] + position
-    return Draws(frame.astype(np.uint64), order[place], cluster, weight_bytes, clusters)
+    return Draws(frame.astype(np.uint64), order[place], cluster, weight_bytes, clusters, page_bytes)
 
 
 def _positions(total: int, cells: int, rng: np.random.Generator) -> tuple[I64, I64]:
@@ -75,12 +74,13 @@ def _positions(total: int, cells: int, rng: np.random.Generator) -> tuple[I64, I
 def standard_errors(draws: Draws, owner: Groups, owners: int) -> F64:
     """Return the standard error (bytes) of the sum of weights by owner, shape (owners,).
 
-    ``owner`` has an index for every draw, -1 for those that nobody asks about. The error is that of cluster sampling:
-    what the clusters (frames that lie side by side often have one owner) differ by within each stratum, a run of
-    neighbouring cells: Σ n · s² over the strata (collapsed strata: Cochran, Sampling Techniques, chapter 5A).
-    That is conservative: the cells are finer strata than those runs, so that the true variance lacks what the means
-    of neighbouring cells differ by, which n · s² contains. It needs some clusters to go by: intervals of ±1.96 errors
-    are too narrow for an owner whose memory lies in fewer than about five cells, and it is 0 if none was drawn. See
+    ``owner`` has an index for every draw, -1 for those that nobody asks about. The error is that of systematic cluster
+    sampling (frames that lie side by side often have one owner): (1 - f) · n / (n - 1) · ½ Σ (yᵢ - yᵢ₋₁)² over
+    neighbouring cells, where f is the share of frames that are drawn (successive differences: Wolter, Introduction to
+    Variance Estimation, chapter 8). One cluster alone tells no variance, and its neighbours are most like it. What
+    the means of neighbours differ by makes the error too large, most where memory is a few large blocks. It is too
+    small, by √(1 - f), where owners alternate in step with the cells. And it needs some clusters to go by: intervals
+    of ±1.96 errors are too narrow for an owner in fewer than about five of those drawn, and it is 0 if in none. See
     `least_error`.
     """
     if not draws.clusters:
@@ -88,14 +88,13 @@ def standard_errors(draws: Draws, owner: Groups, owners: int) -> F64:
     mine = np.flatnonzero(owner >= 0)
     pair, of_pair = np.unique(owner[mine] * draws.clusters + draws.cluster[mine], return_inverse=True)
     cluster_bytes = np.bincount(of_pair, weights=draws.weight_bytes[mine])
-    strata = max(draws.clusters // STRATUM_CELLS, 1)
-    stratum = np.minimum(pair % draws.clusters // STRATUM_CELLS, strata - 1)  # the last one takes what is left over
-    share, of_share = np.unique(pair // draws.clusters * strata + stratum, return_inverse=True)
-    cells = np.bincount(np.minimum(np.arange(draws.clusters) // STRATUM_CELLS, strata - 1))[share % strata]
-    sums = np.bincount(of_share, weights=cluster_bytes)
-    squares = np.bincount(of_share, weights=cluster_bytes**2)
-    variance = np.maximum(squares - sums**2 / cells, 0.0) * cells / (cells - 1)
-    return np.sqrt(np.bincount(share // strata, weights=variance, minlength=owners))
+    who, cell = np.divmod(pair, draws.clusters)
+    alone = np.diff(pair, prepend=-2, append=-2) != 1
+    steps = cluster_bytes - np.where(alone[:-1], 0.0, np.roll(cluster_bytes, 1))
+    squares = (cell > 0) * steps**2 + (alone[1:] & (cell < draws.clusters - 1)) * cluster_bytes**2
+    undrawn = 1 - len(draws) * draws.page_bytes / float(draws.weight_bytes.sum())
+    scale = undrawn * draws.clusters / (draws.clusters - 1) / 2
+    return np.sqrt(np.bincount(who, weights=scale * squares, minlength=owners))
 
 
 def least_error(draws: Draws) -> float:

@@ -1,6 +1,8 @@
 """Page frames that are drawn: every one has its chance, they stand for all bytes, and how far off they are is known."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 
 import numpy as np
@@ -14,9 +16,9 @@ from damon_exporter.analysis.bands import Groups
 from damon_exporter.analysis.idle import NO_PIECES, Segments, carry, flatten, segments
 from damon_exporter.analysis.page_sampling import (
     CLUSTER_FRAMES,
-    STRATUM_CELLS,
     Draws,
     draw,
+    least_error,
     standard_errors,
 )
 from damon_exporter.analysis.snapshot import F64, Regions
@@ -180,81 +182,120 @@ def test_one_seed_draws_the_same_frames_again() -> None:
 FRAMES = 1 << 20
 """4 GiB."""
 
-SAMPLES = 8192
 PASSES = 400
 
 Owned = NDArray[np.bool_]
 """Of each frame: does it belong to the cgroup?"""
 
 
-def scattered(share: float, run: int = 1) -> Owned:
+def scattered(share: float, run: int = 1, frames: int = FRAMES) -> Owned:
     """That share of all runs of so many frames."""
-    owned: Owned = np.random.default_rng(11).random(FRAMES // run) < share
-    return np.repeat(owned, run)
+    owned: Owned = np.random.default_rng(11).random(-(-frames // run)) < share
+    return np.repeat(owned, run)[:frames]
 
 
 def stripes(width: int) -> Owned:
     return np.array(np.arange(FRAMES) // width % 2 == 0)
 
 
-CGROUPS: dict[str, Callable[[], Owned]] = {
-    "one contiguous block": lambda: (np.arange(FRAMES) // 1000 >= 300) & (np.arange(FRAMES) // 1000 < 512),
-    "many scattered pages": lambda: scattered(0.2),
-    "huge pages": lambda: scattered(0.2, 512),
-    "a hundredth of memory in scattered pages": lambda: scattered(0.01),
-    "a hundredth of memory in huge pages": lambda: scattered(0.01, 512),
-    "a hundredth of memory in large folios": lambda: scattered(0.01, 16),
-    "every second page": lambda: stripes(1),
-    "stripes as wide as a cluster": lambda: stripes(CLUSTER_FRAMES),
-    "stripes of huge pages": lambda: stripes(512),
-    "half the length of a cell": lambda: stripes(FRAMES * CLUSTER_FRAMES // SAMPLES // 2),
-    "everything": lambda: np.ones(FRAMES, np.bool_),
+def block() -> Owned:
+    return (np.arange(FRAMES) // 1000 >= 300) & (np.arange(FRAMES) // 1000 < 512)
+
+
+CGROUPS: dict[str, tuple[int, Callable[[], Owned]]] = {
+    "one contiguous block": (8192, block),
+    "many scattered pages": (8192, lambda: scattered(0.2)),
+    "huge pages": (8192, lambda: scattered(0.2, 512)),
+    "a hundredth of memory in scattered pages": (8192, lambda: scattered(0.01)),
+    "a hundredth of memory in huge pages": (8192, lambda: scattered(0.01, 512)),
+    "a hundredth of memory in large folios": (8192, lambda: scattered(0.01, 16)),
+    "every second page": (8192, lambda: stripes(1)),
+    "every second page of half of memory": (8192, lambda: stripes(1) & (np.arange(FRAMES) < FRAMES // 2)),
+    "stripes as wide as a cluster": (8192, lambda: stripes(CLUSTER_FRAMES)),
+    "stripes of huge pages": (8192, lambda: stripes(512)),
+    "half the length of a cell": (8192, lambda: stripes(FRAMES * CLUSTER_FRAMES // 8192 // 2)),
+    "everything": (8192, lambda: np.ones(FRAMES, np.bool_)),
+    "about what one cluster stands for, in huge pages": (1024, lambda: scattered(0.01, 512)),
+    "about what one cluster stands for, in large folios": (1024, lambda: scattered(0.01, 16)),
+    "less than what one cluster stands for": (1024, lambda: scattered(0.003, 64)),
+    "huge pages, in small cells": (8192, lambda: scattered(0.05, 512, 12 * 8192)),
+    "pages of which half are drawn": (8192, lambda: scattered(0.3, 1, 2 * 8192)),
+    "pages of which nearly all are drawn": (8192, lambda: scattered(0.05, 1, 8750)),
+    "runs of which nearly all are drawn": (8192, lambda: scattered(0.3, 64, 8750)),
 }
+"""How many samples are drawn, and what belongs to the cgroup."""
 
 
-@pytest.fixture(params=CGROUPS)
-def owned(request: pytest.FixtureRequest) -> Owned:
-    return CGROUPS[request.param]()
+@dataclass(frozen=True)
+class Told:
+    """What many passes tell of a cgroup, and how much it has, in pages."""
+
+    estimates: F64
+    errors: F64
+    least: float
+    truth: int
+
+    def told_errors(self) -> F64:
+        """As the exporter tells them."""
+        return np.maximum(self.errors, self.least)
 
 
-@pytest.fixture
-def snapshot() -> tuple[Segments, Groups]:
-    """A thousand segments of four bands."""
+def many_passes(samples: int, owned: Owned) -> Told:
+    """Look at a cgroup in a thousand segments of four bands."""
     rng = np.random.default_rng(2)
-    borders = np.unique(rng.integers(1, FRAMES, 999)).tolist()
-    of = pieces_of(*pairwise((0, *borders, FRAMES)))
-    return of, rng.integers(0, 4, len(of))
-
-
-def many_passes(snapshot: tuple[Segments, Groups], owned: Owned) -> tuple[F64, F64]:
-    """Return the estimates, in pages, and their standard errors."""
-    rng, told = np.random.default_rng(1), []
+    borders = np.unique(rng.integers(1, len(owned), 999)).tolist()
+    of = pieces_of(*pairwise((0, *borders, len(owned))))
+    band = rng.integers(0, 4, len(of))
+    rng, told, least = np.random.default_rng(1), [], 0.0
     for _ in range(PASSES):
-        draws = draw(*snapshot, PAGE, SAMPLES, rng)
+        draws = draw(of, band, PAGE, samples, rng)
         owner = np.where(owned[draws.frame.astype(np.intp)], 0, -1)
         told.append((draws.weight_bytes[owner == 0].sum() / PAGE, standard_errors(draws, owner, 1)[0] / PAGE))
+        least = least_error(draws) / PAGE
     estimates, errors = np.array(told).T
-    return estimates, errors
+    return Told(estimates, errors, least, int(owned.sum()))
 
 
-def test_intervals_of_95_percent_cover_the_truth_at_least_90_times_in_100(
-    snapshot: tuple[Segments, Groups], owned: Owned
-) -> None:
-    estimates, errors = many_passes(snapshot, owned)
-    covers = np.abs(estimates - owned.sum()) <= 1.96 * errors
+@cache
+def looked_at(cgroup: str) -> Told:
+    samples, owned = CGROUPS[cgroup]
+    return many_passes(samples, owned())
+
+
+@pytest.mark.parametrize("cgroup", CGROUPS)
+def test_intervals_of_95_percent_cover_the_truth_at_least_90_times_in_100(cgroup: str) -> None:
+    told = looked_at(cgroup)
+    covers = np.abs(told.estimates - told.truth) <= 1.96 * told.told_errors()
     assert covers.mean() >= 0.9
 
 
-def test_estimates_are_right_on_average(snapshot: tuple[Segments, Groups], owned: Owned) -> None:
-    estimates, _ = many_passes(snapshot, owned)
-    assert abs(estimates.mean() - owned.sum()) <= 4 * estimates.std() / np.sqrt(PASSES)
+@pytest.mark.parametrize("cgroup", CGROUPS)
+def test_estimates_are_right_on_average(cgroup: str) -> None:
+    told = looked_at(cgroup)
+    assert abs(told.estimates.mean() - told.truth) <= 4 * told.estimates.std() / np.sqrt(PASSES)
 
 
-def test_the_error_is_not_told_much_larger_than_it_is_where_cells_are_alike(
-    snapshot: tuple[Segments, Groups],
-) -> None:
-    estimates, errors = many_passes(snapshot, scattered(0.2))
-    assert np.sqrt((errors**2).mean()) == pytest.approx(estimates.std(), rel=0.15)
+@pytest.mark.parametrize(
+    "cgroup",
+    [
+        "one contiguous block",
+        "every second page of half of memory",
+        "huge pages",
+        "a hundredth of memory in huge pages",
+        "huge pages, in small cells",
+        "pages of which half are drawn",
+        "pages of which nearly all are drawn",
+    ],
+)
+def test_the_error_is_told_less_than_twice_as_large_as_it_is(cgroup: str) -> None:
+    told = looked_at(cgroup)
+    assert np.sqrt((told.told_errors() ** 2).mean()) < 2 * told.estimates.std()
+
+
+@pytest.mark.parametrize("cgroup", ["many scattered pages", "pages of which nearly all are drawn"])
+def test_the_error_is_told_as_large_as_it_is_where_cells_are_alike(cgroup: str) -> None:
+    told = looked_at(cgroup)
+    assert np.sqrt((told.errors**2).mean()) == pytest.approx(told.estimates.std(), rel=0.15)
 
 
 # Standard errors, one by one
@@ -266,10 +307,9 @@ def one_by_one(draws: Draws, owner: Groups, owners: int) -> list[float]:
     for who, cluster, weight in zip(owner.tolist(), draws.cluster.tolist(), draws.weight_bytes.tolist(), strict=True):
         if who >= 0:
             totals[who, cluster] += weight
-    strata = max(draws.clusters // STRATUM_CELLS, 1)
-    edges = [*range(0, strata * STRATUM_CELLS, STRATUM_CELLS), draws.clusters]
-    runs = [totals[:, low:high] for low, high in pairwise(edges)]
-    return [np.sqrt(sum(run.shape[1] * run[who].var(ddof=1) for run in runs)) for who in range(owners)]
+    undrawn = 1 - len(draws) / (sum(draws.weight_bytes.tolist()) // PAGE)
+    scale = undrawn * draws.clusters / (draws.clusters - 1)
+    return [np.sqrt(scale / 2 * sum((b - a) ** 2 for a, b in pairwise(mine))) for mine in totals.tolist()]
 
 
 @given(st.integers(16, 600), st.integers(1, 5), st.integers(0, 2**32))

@@ -10,8 +10,9 @@ import numpy as np
 
 from damon_exporter import config
 from damon_exporter.analysis import idle, page_sampling
-from damon_exporter.analysis.bands import I64, Groups, sum_bytes
+from damon_exporter.analysis.bands import I64, Groups, sum_bytes, sum_table
 from damon_exporter.analysis.page_kinds import KINDS, kinds
+from damon_exporter.analysis.segments import segments
 from damon_exporter.containers.named import PodLookup
 from damon_exporter.kernel.cgroups import CgroupTree
 from damon_exporter.kernel.errors import KernelError
@@ -97,10 +98,10 @@ class Attributor:
 
     def _draw(self, view: PhysicalView) -> _Drawn:
         ages = view.ages or idle.IdleAges.without_patches(np.zeros(len(view.regions), np.int64))
-        segments = idle.segments(ages, view.regions)
-        band = view.band[segments.region]
-        draws = page_sampling.draw(segments, band, PAGE_SIZE, self._settings.samples, self._rng)
-        return _Drawn(draws, band[draws.segment], segments.idle_us[draws.segment] if view.ages else None)
+        cut = segments(ages, view.regions)
+        band = view.band[cut.region]
+        draws = page_sampling.draw(cut, band, PAGE_SIZE, self._settings.samples, self._rng)
+        return _Drawn(draws, band[draws.segment], cut.idle_us[draws.segment] if view.ages else None)
 
     def _by_kind(self, drawn: _Drawn) -> Mapping[str, tuple[int, ...]]:
         kind = kinds(self._frames.flags(drawn.draws.frame, self._ram.ranges()))
@@ -135,9 +136,8 @@ class Attributor:
 
     def _band_bytes(self, drawn: _Drawn, key: Groups, keys: int) -> I64:
         """Sum the draws by key and band, shape (keys, bands); those with a negative key are left out."""
-        bands, mine = len(self._bands), np.flatnonzero(key >= 0)
-        by_band = sum_bytes(drawn.draws.weight_bytes[mine], key[mine] * bands + drawn.band[mine], keys * bands)
-        return by_band.reshape(keys, bands)
+        mine = np.flatnonzero(key >= 0)
+        return sum_table(drawn.draws.weight_bytes[mine], key[mine], keys, drawn.band[mine], len(self._bands))
 
     def _idle_ages(self, drawn: _Drawn, key: Groups, keys: int) -> list[Histogram] | None:
         if drawn.idle_us is None:

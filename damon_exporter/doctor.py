@@ -68,7 +68,7 @@ def examine(config: Config, paths: KernelPaths) -> Iterator[Finding]:
         yield Finding(True, "control", _when_free(config, seen))
     by_another = seen.holder is Holder.US and isinstance(lock_problem, Busy)
     for monitor in config.monitors:
-        yield _monitor(monitor, paths, names.owner_of, blocked=bool(blocked), by_another=by_another)
+        yield _monitor(monitor, paths, names.pod_of, blocked=bool(blocked), by_another=by_another)
         yield from _tuning(monitor, {feature.name for feature in found if feature.present})
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from damon_exporter.config import Processes
 from damon_exporter.config.kubernetes import PodMatch
 from damon_exporter.config.processes import Match
-from damon_exporter.containers.named import NO_POD, Named, PodLookup
+from damon_exporter.containers.named import Named, PodLookup
 from damon_exporter.escaping import printable
 from damon_exporter.kernel import procfs
 from damon_exporter.kernel.cgroup_namespace import CgroupNamespace
@@ -78,8 +78,6 @@ class ProcessFinder:
                 yield WatchedProcess(process.pid, process.start_ticks, name, owner)
 
     def _is_grown(self, process: procfs.Process) -> bool:
-        if not process.alive or process.pid in self._named_pids:
-            return process.alive
         uptime = time.clock_gettime(time.CLOCK_BOOTTIME)
         return uptime - process.start_ticks / procfs.TICKS_PER_SECOND >= SHORTEST_LIFE
 
@@ -101,7 +99,7 @@ class ProcessFinder:
         if not entries:
             return None
         cgroup = self._cgroups.of_process(process.pid)
-        pod = self._pod_of(cgroup) or NO_POD
+        pod = self._pod_of(cgroup)
         for entry in entries:
             where = entry.cgroup.deepest(cgroup) if entry.cgroup else cgroup
             if where is not None and _fits_pod(entry.pod, pod) and self._fits_command_line(entry, process):

@@ -39,7 +39,6 @@ class Passes:
         self._views: Mapping[str, PhysicalView] = {}
         self._runs: dict[str, _Run] = {}
         self._thread = Repeating("attribution", self._work, on_failure)
-        self._said: tuple[str, ...] = ()
         self.problems: tuple[str, ...] = ()
         self.results: Mapping[str, Attribution] = {}
 
@@ -75,11 +74,10 @@ class Passes:
 
     def _tell(self, problems: Iterable[str]) -> None:
         """Say each problem once."""
-        self.problems = tuple(dict.fromkeys(problems))
+        before, self.problems = self.problems, tuple(dict.fromkeys(problems))
         for problem in self.problems:
-            if problem not in self._said:
+            if problem not in before:
                 log.warning("%s", problem)
-        self._said = self.problems
 
     def _work(self) -> float:
         self.work(time.monotonic())

@@ -67,10 +67,6 @@ class CgroupGlob:
         # Ends where a level does; ** takes as many levels as it can, so that the match found is the deepest.
         object.__setattr__(self, "_expression", _compiled(_path_expression(self.text) + "/", self.text))
 
-    def matches(self, path: str) -> bool:
-        """Does the path itself match?"""
-        return self.deepest(path) == path
-
     def deepest(self, path: str) -> str | None:
         """Return the deepest of the path and the cgroups above it that matches, None if none does; never the root."""
         found = self._expression.match(_characters(path) + "/")

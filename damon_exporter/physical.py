@@ -9,7 +9,7 @@ from damon_exporter.analysis import bands
 from damon_exporter.analysis.idle import IdleAges
 from damon_exporter.analysis.numa import NodeMap, node_band_bytes, node_map
 from damon_exporter.analysis.snapshot import Regions, Snapshot
-from damon_exporter.kernel.numa import memory_nodes
+from damon_exporter.kernel.memory_nodes import memory_nodes
 
 UNKNOWN_NODE = ""
 
@@ -60,9 +60,7 @@ def bytes_by_node(view: PhysicalView, names: Sequence[str], nodes: NodeMap) -> M
     """
     if not nodes.names:
         return {}
-    found = node_band_bytes(
-        view.regions, view.band, len(names), nodes.edges, nodes.node_of_edge, len(nodes.names)
-    ).tolist()
+    found = node_band_bytes(view.regions, view.band, len(names), nodes).tolist()
     by_node = dict(zip((*nodes.names, UNKNOWN_NODE), found, strict=True))
     return {
         node: dict(zip(names, row, strict=True)) for node, row in by_node.items() if node != UNKNOWN_NODE or any(row)

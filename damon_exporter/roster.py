@@ -43,11 +43,6 @@ class ListedTarget:
         """Which process it is; None for other people's targets."""
         return self.process.identity if self.process else None
 
-    @property
-    def occupant(self) -> object:
-        """What makes it another target when it changes."""
-        return self.name, self.identity
-
 
 def listed(*names: str) -> tuple[ListedTarget, ...]:
     """Return targets of which only the names are known."""

@@ -48,7 +48,7 @@ def recognised(pids: Sequence[int], found: Collection[WatchedProcess], kdamond_s
     )
 
 
-def relabelled(targets: Places, wanted: Collection[WatchedProcess], now_ns: int = 0, settling_ns: int = 0) -> Places:
+def relabelled(targets: Places, wanted: Collection[WatchedProcess], now_ns: int, settling_ns: int) -> Places:
     """Return the list as it is to be told of at ``now_ns`` (CLOCK_MONOTONIC): nothing of who is not wanted any more.
 
     A process that is wanted under another name has probably started another program (exec): until DAMON has looked
@@ -79,7 +79,8 @@ def reseated(
     ``targets`` are as `relabelled` has them, but some may have ended since. Empty places at the end are given up. Those
     with the indexes ``kept`` are not given away this time. No more come than makes ``most`` processes with those.
     """
-    places = [*relabelled(targets, wanted)]
+    living = {process.identity for process in wanted}
+    places = [target if target.identity in living else replace(target, name=None) for target in targets]
     staying = {target.identity for target in places if target.name is not None}
     coming = [process for process in wanted if process.identity not in staying]
     if most is not None:

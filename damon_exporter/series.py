@@ -78,6 +78,7 @@ class MonitorSeries:
 
         The last snapshot is published without them.
         """
+        self._pieces = idle.forget(self._pieces, indexes)
         self._rows = {name: row for name, row in self._rows.items() if name in names}
         if self._latest is None:
             return

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Sequence
 
-from damon_exporter.containers.named import NO_POD, PodLookup
+from damon_exporter.containers.named import PodLookup
 from damon_exporter.escaping import printable
 from damon_exporter.kernel.cgroups import CgroupTree
 from damon_exporter.patterns import CgroupGlob
@@ -68,5 +68,5 @@ class ShownCgroups:
         return max(matches, key=len, default=None)
 
     def _owner(self, path: str) -> Owner:
-        pod = self._pod_of(path) or NO_POD
+        pod = self._pod_of(path)
         return Owner("" if pod.container else printable(path), pod.namespace, pod.pod, pod.container)

@@ -118,7 +118,7 @@ class MatchingProcesses:
         if reason := self.missing(now):
             raise NothingToWatch(reason)
         ended = self.ended()
-        living = tuple(found for found in self._look(now).taken if found.identity not in ended)
+        living = tuple(found for found in self._found.taken if found.identity not in ended)
         if not living:
             raise NothingToWatch("its processes have ended")
         return living

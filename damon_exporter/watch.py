@@ -4,12 +4,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
-from typing import Self
 
 from damon_exporter.analysis.snapshot import Intervals, Regions, Snapshot
 from damon_exporter.config import Export
 from damon_exporter.grouping import grouping
 from damon_exporter.kernel import procfs
+from damon_exporter.kernel.procfs import Identity
 from damon_exporter.live_intervals import LiveIntervals
 from damon_exporter.physical import PhysicalView, physical_view
 from damon_exporter.roster import ListedTarget, Watched
@@ -46,11 +46,10 @@ class Watch:
         self._cpu_seconds = 0.0
         self._cpu_reading: float | None = None
 
-    def resting(self) -> Self:
-        """Return it without what was last seen: its monitor waits until it can run again, and counts on then."""
+    def rest(self) -> None:
+        """Forget what was last seen: its monitor waits until it can run again, and counts on then."""
         self._series.rest()
         self._is_resting = True
-        return self
 
     def follow(self, kdamond: Watched, now: float) -> None:
         """Go on with what the supervisor knows by now, perhaps another kdamond than before."""
@@ -74,10 +73,6 @@ class Watch:
     def operations(self) -> str:
         """DAMON's word for what is watched."""
         return self._kdamond.operations
-
-    def with_known_pid(self, kdamond: Watched) -> Watched:
-        """Return what the supervisor knows with the pid that we know."""
-        return replace(kdamond, pid=self._kdamond.pid)
 
     def announce_intervals(self, sample_us: int) -> None:
         """The kernel has tuned the intervals."""
@@ -108,18 +103,18 @@ class Watch:
         self._cpu_reading = kdamond.cpu_seconds
 
     @property
-    def turn(self) -> float:
+    def seconds_to_report(self) -> float:
         """How long (s) the kdamond takes to report once it is asked, 0 if it is not asked."""
         return self._aggregation() if self._kdamond.reporting else 0.0
 
-    def overdue(self, now: float, turns: float = 0.0) -> bool:
+    def overdue(self, now: float, seconds_for_all: float = 0.0) -> bool:
         """Has the kdamond been silent for longer than it may?
 
-        ``turns`` is how long (s) it takes until every kdamond has reported, where one after the other is asked.
+        ``seconds_for_all`` is how long it takes until every kdamond has reported, where one after the other is asked.
         """
         patience = PATIENCE * max(self._aggregation(), self._publish)
         if self._source == "sysfs":
-            patience = max(patience, PATIENCE * turns, SAMPLED_PATIENCE_SECONDS)
+            patience = max(patience, PATIENCE * seconds_for_all, SAMPLED_PATIENCE_SECONDS)
         return self._kdamond.reporting and now - self._silent_since > patience
 
     def view(self) -> PhysicalView | None:
@@ -129,10 +124,10 @@ class Watch:
             return None
         return physical_view(latest, self._series.latest_ages, [bound for _, bound in self._bands])
 
-    def state(self, now: float, wall_clock_offset: float, turns: float = 0.0) -> MonitorState:
-        """Return what to publish at ``now`` (CLOCK_MONOTONIC, s). For ``turns`` see `overdue`."""
+    def state(self, now: float, wall_clock_offset: float, seconds_for_all: float = 0.0) -> MonitorState:
+        """Return what to publish at ``now`` (CLOCK_MONOTONIC, s). For ``seconds_for_all`` see `overdue`."""
         kdamond = self._kdamond
-        late = self.overdue(now, turns)
+        late = self.overdue(now, seconds_for_all)
         latest = self._series.latest
         targets = tuple(self._owned(target) for target in self._series.targets(int(now * 1e9), wall_clock_offset))
         return MonitorState(
@@ -172,4 +167,8 @@ class Watch:
 def _left(before: Sequence[ListedTarget], now: Sequence[ListedTarget]) -> set[int]:
     """Return the indexes at which somebody was who is not there any more."""
     pairs = enumerate(zip_longest(before, now))
-    return {i for i, (old, new) in pairs if old and (new is None or old.occupant != new.occupant)}
+    return {i for i, (old, new) in pairs if old and (new is None or _occupant(old) != _occupant(new))}
+
+
+def _occupant(target: ListedTarget) -> tuple[str | None, Identity | None]:
+    return target.name, target.identity

@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from damon_exporter.analysis.snapshot import Snapshot
@@ -78,7 +78,9 @@ class Watches:
         self._watches = {
             name: self._watch(earlier.get(name), self._with_pid(kdamond), now) for name, kdamond in known.items()
         }
-        self._resting = {name: watch.resting() for name, watch in earlier.items() if name in to_wait}
+        self._resting = {name: watch for name, watch in earlier.items() if name in to_wait}
+        for resting in self._resting.values():
+            resting.rest()
         self._by_pid = {watch.pid: watch for watch in self._watches.values() if watch.pid}
         for pid in identified:
             held = self._anonymous.pop(pid).reports
@@ -104,8 +106,8 @@ class Watches:
         """Return every monitor's state at ``now`` (CLOCK_MONOTONIC, s)."""
         for watch in self._watches.values():
             watch.count_cpu(self._procfs)
-        turns = sum(watch.turn for watch in self._watches.values())
-        return tuple(watch.state(now, wall_clock_offset, turns) for watch in self._watches.values())
+        for_all = sum(watch.seconds_to_report for watch in self._watches.values())
+        return tuple(watch.state(now, wall_clock_offset, for_all) for watch in self._watches.values())
 
     def views(self) -> dict[str, PhysicalView]:
         """Return physical memory as each of its monitors saw it last."""
@@ -125,7 +127,7 @@ class Watches:
         """Keep the pid that a nameless module was found to have."""
         watch = self._watches.get(kdamond.name)
         if kdamond.pid == 0 and watch is not None:
-            return watch.with_known_pid(kdamond)
+            return replace(kdamond, pid=watch.pid)
         return kdamond
 
     @staticmethod

@@ -125,7 +125,8 @@ def test_every_value_about_cgroups_and_pods_arrives_as_its_user_needs_it() -> No
 
     assert loaded.attribution is not None
     assert loaded.attribution.cgroups[0] == CgroupGlob("/kubepods.slice/**")
-    assert loaded.attribution.cgroups[1].matches(r"/system.slice/dev-disk-by\x2dlabel-swap.swap")
+    swap = r"/system.slice/dev-disk-by\x2dlabel-swap.swap"
+    assert loaded.attribution.cgroups[1].deepest(swap) == swap
     assert (loaded.attribution.kinds, loaded.attribution.interval) == (False, 60.0)
     assert (loaded.attribution.samples, loaded.attribution.limit) == (65_536, 500)
     assert loaded.kubernetes is not None

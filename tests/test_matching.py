@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from damon_exporter.config import Processes
-from damon_exporter.containers.named import Named, PodLookup, no_pod
+from damon_exporter.containers.named import NO_POD, Named, PodLookup, no_pod
 from damon_exporter.kernel.errors import Unsupported
 from damon_exporter.kernel.paths import KernelPaths
 from damon_exporter.kernel.procfs import KTHREADD_PID
@@ -42,7 +42,7 @@ def found_by(
 
 
 def matching(
-    kernel: FakeKernel, *match: dict[str, object], pod_of: PodLookup = PODS.get, **keys: Any
+    kernel: FakeKernel, *match: dict[str, object], pod_of: PodLookup = lambda path: PODS.get(path, NO_POD), **keys: Any
 ) -> tuple[WatchedProcess, ...]:
     return found_by(Processes.model_validate({"match": list(match), **keys}), kernel.procfs, (), pod_of)
 

@@ -37,8 +37,8 @@ def test_a_cgroup_is_named_by_the_links_below_the_hosts_root(tmp_path: Path) -> 
     link(tmp_path, APP, "app")
     names = container_names(Config(), KernelPaths(rootfs=tmp_path), lambda: None)
     names.refresh(0.0)
-    assert names.owner_of(CGROUP[APP]) == Named("shop", "cart-7f", "app")
-    assert names.owner_of("/system.slice/sshd.service") is None
+    assert names.pod_of(CGROUP[APP]) == Named("shop", "cart-7f", "app")
+    assert names.pod_of("/system.slice/sshd.service") == Named()
     assert names.errors == 0
 
 

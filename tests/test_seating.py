@@ -20,14 +20,14 @@ def pids(targets: Places) -> list[int | None]:
 
 def followed(targets: Places, wanted: Sequence[WatchedProcess]) -> Places:
     """What becomes of a list when these processes are wanted, and the kernel has taken it."""
-    return reseated(relabelled(targets, wanted), wanted).known_since(1)
+    return reseated(relabelled(targets, wanted, 0, 0), wanted).known_since(1)
 
 
 # Who is told of
 
 
 def test_of_who_is_not_wanted_any_more_nothing_is_told_and_his_place_stays() -> None:
-    after = relabelled(seated([process(1), process(2)]), [process(2)])
+    after = relabelled(seated([process(1), process(2)]), [process(2)], 0, 0)
     assert [target.name for target in after] == [None, "postgres"]
     assert pids(after) == [1, 2]
 
@@ -45,20 +45,20 @@ def test_who_changes_his_name_again_and_again_does_not_put_that_off() -> None:
 
 
 def test_a_later_process_with_the_pid_is_not_told_of_in_the_place_of_the_earlier() -> None:
-    (after,) = relabelled(seated([process(1, start_ticks=5)]), [process(1, start_ticks=9)])
+    (after,) = relabelled(seated([process(1, start_ticks=5)]), [process(1, start_ticks=9)], 0, 0)
     assert after.name is None
 
 
 def test_physical_memory_is_always_told_of() -> None:
     physical = (ListedTarget("physical"),)
-    assert relabelled(physical, []) == physical
+    assert relabelled(physical, [], 0, 0) == physical
 
 
 # Who gets which place
 
 
 def test_who_comes_takes_a_place_that_was_left_and_the_others_keep_theirs() -> None:
-    before = relabelled(seated([process(1), process(2), process(3)]), [process(1), process(3)])
+    before = relabelled(seated([process(1), process(2), process(3)]), [process(1), process(3)], 0, 0)
     seating = reseated(before, [process(1), process(3), process(4)])
     assert pids(seating.targets) == [1, 4, 3]
     assert seating.fresh == {1}
@@ -70,7 +70,7 @@ def test_more_than_have_left_are_added_at_the_end() -> None:
 
 
 def test_a_place_that_nobody_takes_is_given_to_a_process_without_memory() -> None:
-    before = relabelled(seated([process(1), process(2), process(3)]), [process(3)])
+    before = relabelled(seated([process(1), process(2), process(3)]), [process(3)], 0, 0)
     seating = reseated(before, [process(3), process(4)])
     assert (pids(seating.targets), seating.fresh) == ([4, None, 3], {0, 1})
     assert [target.name for target in seating.targets] == ["postgres", None, "postgres"]
@@ -84,7 +84,7 @@ def test_it_keeps_that_place_until_somebody_comes() -> None:
 
 
 def test_empty_places_at_the_end_are_given_up() -> None:
-    before = relabelled(seated([process(1), process(2), process(3)]), [process(1)])
+    before = relabelled(seated([process(1), process(2), process(3)]), [process(1)], 0, 0)
     assert pids(reseated(before, [process(1)]).targets) == [1]
 
 
@@ -107,7 +107,7 @@ def test_whatever_comes_and_goes_everybody_has_one_place_and_keeps_it(steps: lis
 
 
 def test_no_more_come_than_there_is_room_for_beside_those_who_have_just_left() -> None:
-    before = relabelled(seated([process(1), process(2)]), [process(2), process(3), process(4)])
+    before = relabelled(seated([process(1), process(2)]), [process(2), process(3), process(4)], 0, 0)
     seating = reseated(before, [process(2), process(3), process(4)], kept={0}, most=3)
     assert pids(seating.targets) == [1, 2, 3]
 
@@ -132,7 +132,7 @@ def test_a_process_that_started_after_the_kdamond_may_only_have_a_pid_that_was_w
 
 
 def test_a_place_that_was_left_just_now_is_not_given_away_yet() -> None:
-    before = relabelled(seated([process(1), process(2), process(3)]), [process(2)])
+    before = relabelled(seated([process(1), process(2), process(3)]), [process(2)], 0, 0)
     seating = reseated(before, [process(2), process(4)], kept={0, 2})
     assert (pids(seating.targets), seating.fresh) == ([1, 2, 3, 4], {3})
     assert [target.name for target in seating.targets] == [None, "postgres", None, "postgres"]

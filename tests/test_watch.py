@@ -110,10 +110,10 @@ def test_before_the_first_report_there_is_no_age_of_numbers() -> None:
 def test_where_one_after_the_other_is_asked_each_may_take_its_turn() -> None:
     slow = replace(NODE, intervals=Intervals(1_000_000, 20_000_000))
     asked = watch(slow, source="sysfs")
-    assert asked.turn == 20.0
-    assert not asked.overdue(100.0 + 239.0, turns=4 * asked.turn)
-    assert asked.overdue(100.0 + 241.0, turns=4 * asked.turn)
-    assert watch(replace(slow, reporting=False), source="sysfs").turn == 0.0
+    assert asked.seconds_to_report == 20.0
+    assert not asked.overdue(100.0 + 239.0, seconds_for_all=4 * asked.seconds_to_report)
+    assert asked.overdue(100.0 + 241.0, seconds_for_all=4 * asked.seconds_to_report)
+    assert watch(replace(slow, reporting=False), source="sysfs").seconds_to_report == 0.0
 
 
 # What is published

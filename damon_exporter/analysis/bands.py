@@ -19,6 +19,11 @@ def sum_bytes(sizes: U64, key: Groups, keys: int) -> I64:
     return np.bincount(key, weights=sizes, minlength=keys).astype(np.int64)
 
 
+def sum_table(sizes: U64, row: Groups, rows: int, column: Groups, columns: int) -> I64:
+    """Sum bytes by two keys at once, shape (rows, columns)."""
+    return sum_bytes(sizes, row * columns + column, rows * columns).reshape(rows, columns)
+
+
 def access_ratios(regions: Regions, intervals: Intervals) -> F64:
     """Return nr_accesses over the most that one aggregation can count, 0…1, one per region.
 
@@ -38,8 +43,7 @@ def band_bytes(ratios: F64, sizes: U64, group: Groups, groups: int, bounds: Sequ
 
     ``bounds`` are inclusive upper access ratios in ascending order, the last of which is 1.
     """
-    bands = len(bounds)
-    return sum_bytes(sizes, group * bands + band_indexes(ratios, bounds), groups * bands).reshape(groups, bands)
+    return sum_table(sizes, group, groups, band_indexes(ratios, bounds), len(bounds))
 
 
 def estimated_access_bytes(regions: Regions, group: Groups, groups: int) -> F64:

@@ -8,12 +8,13 @@ Here, bytes that were accessed in the previous snapshot and are not now have bee
 whatever their age says; that knowledge is carried on, by address, and told wherever the kernel's number is larger.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from damon_exporter.analysis.bands import I64, Groups, sum_bytes
+from damon_exporter.analysis.bands import I64, Groups, sum_bytes, sum_table
 from damon_exporter.analysis.snapshot import F64, U64, Regions
 
 PIECES_PER_REGION = 4
@@ -70,22 +71,6 @@ TARGET_SHIFT = np.uint64(48)
 NO_PIECES = Pieces(np.empty(0, np.uint64), np.empty(0, np.uint64), np.empty(0, np.int64))
 
 
-@dataclass(frozen=True, slots=True)
-class Segments:
-    """All bytes of a snapshot, cut so finely that those of one segment have one idle age (µs).
-
-    Ascending, disjoint and none without size. ``region`` is the one that each lies in. Addresses are flattened.
-    """
-
-    start: U64
-    end: U64
-    region: NDArray[np.intp]
-    idle_us: I64
-
-    def __len__(self) -> int:
-        return len(self.start)
-
-
 def flatten(regions: Regions) -> tuple[U64, U64] | None:
     """Return start and end with the target index in the upper bits, so that all targets form one line.
 
@@ -98,6 +83,12 @@ def flatten(regions: Regions) -> tuple[U64, U64] | None:
         return None
     base = regions.target.astype(np.uint64) << TARGET_SHIFT
     return base + regions.start, base + regions.end
+
+
+def forget(pieces: Pieces, targets: Collection[int]) -> Pieces:
+    """Return the pieces without those of some targets, by index: another process may be there from now on."""
+    gone = np.isin(pieces.start >> TARGET_SHIFT, np.array([*targets], np.uint64))
+    return pieces.only(~gone) if gone.any() else pieces
 
 
 def carry(before: Pieces, regions: Regions, age_unit_us: int, step_us: int) -> tuple[IdleAges, Pieces]:
@@ -134,33 +125,10 @@ def idle_bytes(ages: IdleAges, sizes: U64, group: Groups, groups: int, bounds_us
         size = np.concatenate((sizes - patched, patch))
         idle_us = np.concatenate((idle_us, ages.patches.idle_us))
         group = np.concatenate((group, group[ages.patch_region]))
-    buckets = len(bounds_us) + 1
     bucket = np.searchsorted(bounds_us, idle_us, side="left")
-    counts = sum_bytes(size, group * buckets + bucket, groups * buckets).reshape(groups, buckets)
+    counts = sum_table(size, group, groups, bucket, len(bounds_us) + 1)
     sums: F64 = np.bincount(group, weights=size * (idle_us / 1e6), minlength=groups).astype(np.float64)
     return counts, sums
-
-
-def segments(ages: IdleAges, regions: Regions) -> Segments:
-    """Return the regions without their patches, and the patches: together they cover every byte once."""
-    start, end = flatten(regions) or (regions.start, regions.end)
-    index = np.arange(len(regions))
-    # What is left of a region begins at its start or behind a patch, and ends before a patch or at its end.
-    begins = np.concatenate((start, ages.patches.end))
-    stops = np.concatenate((ages.patches.start, end))
-    of_begin = np.concatenate((index, ages.patch_region))
-    of_stop = np.concatenate((ages.patch_region, index))
-    begins, stops = begins[np.argsort(of_begin, kind="stable")], stops[np.argsort(of_stop, kind="stable")]
-    left = np.flatnonzero(begins < stops)
-    region = np.concatenate((np.sort(of_begin)[left], ages.patch_region))
-    segment_start = np.concatenate((begins[left], ages.patches.start))
-    order = np.argsort(segment_start, kind="stable")
-    return Segments(
-        segment_start[order],
-        np.concatenate((stops[left], ages.patches.end))[order],
-        region[order],
-        np.concatenate((ages.region_us[region[: len(left)]], ages.patches.idle_us))[order],
-    )
 
 
 def _known(

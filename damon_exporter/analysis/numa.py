@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from damon_exporter.analysis.bands import I64, Groups, sum_bytes
+from damon_exporter.analysis.bands import I64, Groups, sum_table
 from damon_exporter.analysis.snapshot import U64, Regions
 
 
@@ -33,12 +33,13 @@ def node_map(ranges: Iterable[tuple[int, int, str]]) -> NodeMap:
     return NodeMap(np.array(list(edges), np.uint64), np.array(list(edges.values()), np.intp), names)
 
 
-def node_band_bytes(regions: Regions, band: Groups, bands: int, edges: U64, node_of_edge: Groups, nodes: int) -> I64:
+def node_band_bytes(regions: Regions, band: Groups, bands: int, nodes: NodeMap) -> I64:
     """Return bytes by node and band, shape (nodes + 1, bands); the last row is memory of no known node.
 
-    ``band`` has an index for every region. For ``edges`` and ``node_of_edge`` see `NodeMap`. Nothing is sampled: a
-    region that straddles an edge counts on both sides by its bytes, and all bytes are counted once.
+    ``band`` has an index for every region. Nothing is sampled: a region that straddles an edge counts on both sides by
+    its bytes, and all bytes are counted once.
     """
+    edges, unknown = nodes.edges, len(nodes.names)
     first = np.searchsorted(edges, regions.start, side="right")
     last = np.searchsorted(edges, regions.end, side="left")
     pieces = np.maximum(last - first, 0) + 1
@@ -47,5 +48,5 @@ def node_band_bytes(regions: Regions, band: Groups, bands: int, edges: U64, node
     below = np.arange(len(region)) + np.repeat(first - (np.cumsum(pieces) - pieces), pieces)
     start = np.maximum(regions.start[region], np.concatenate((np.zeros(1, np.uint64), edges))[below])
     end = np.minimum(regions.end[region], np.concatenate((edges, np.full(1, 2**64 - 1, np.uint64)))[below])
-    node = np.concatenate((np.full(1, nodes), node_of_edge))[below]
-    return sum_bytes(end - start, node * bands + band[region], (nodes + 1) * bands).reshape(nodes + 1, bands)
+    node = np.concatenate((np.full(1, unknown), nodes.node_of_edge))[below]
+    return sum_table(end - start, node, unknown + 1, band[region], bands)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from damon_exporter.analysis.bands import I64, Groups
-from damon_exporter.analysis.idle import Segments
+from damon_exporter.analysis.segments import Segments
 from damon_exporter.analysis.snapshot import F64, U64
 
 CLUSTER_FRAMES = 8

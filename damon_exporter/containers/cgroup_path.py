@@ -52,17 +52,12 @@ def above_users_own(path: str) -> str:
     return "/".join(itertools.takewhile(lambda name: not _USERS_OWN.fullmatch(name), path.split("/")))
 
 
-def container_of(path: str) -> Container | None:
-    """Return the deepest container that this cgroup is, or is in; None for what is neither that nor in a pod.
-
-    ``path`` is the third field of /proc/PID/cgroup, or a folder below /sys/fs/cgroup. Processes in another cgroup
-    namespace see it begin with ``/..``.
-    """
-    return next(reversed(containers_on(path)), None)
-
-
 def containers_on(path: str) -> tuple[Container, ...]:
-    """Return the containers on the way to this cgroup, the outermost first: containers may run containers."""
+    """Return the containers on the way to this cgroup, the outermost first: containers may run containers.
+
+    The last may be a pod's cgroup outside its containers. ``path`` is the third field of /proc/PID/cgroup, or a folder
+    below /sys/fs/cgroup. Processes in another cgroup namespace see it begin with ``/..``.
+    """
     found: list[Container] = []
     uid, above, outside = "", "", False
     for name in path.split("/"):

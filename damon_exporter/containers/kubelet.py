@@ -7,8 +7,6 @@ from urllib.parse import urlsplit
 from damon_exporter.containers.errors import NamesUnavailable
 from damon_exporter.containers.pods import Pod, read_pods
 
-__all__ = ["Kubelet", "Limits", "Pod"]
-
 
 @dataclass(frozen=True, slots=True)
 class Limits:

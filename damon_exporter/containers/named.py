@@ -8,7 +8,7 @@ Labels = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """Whose a cgroup is. ``container`` is "" in a pod outside its containers; all is "" while nobody names it."""
+    """Whose a cgroup is. ``container`` is "" in a pod outside its containers; all is "" if nobody names it (yet)."""
 
     namespace: str = ""
     pod: str = ""
@@ -18,10 +18,10 @@ class Named:
 
 NO_POD = Named()
 
-PodLookup = Callable[[str], Named | None]
-"""Tells of a cgroup's path which container it is, None if it is none."""
+PodLookup = Callable[[str], Named]
+"""Tells of a cgroup's path which container it is."""
 
 
-def no_pod(_: str) -> Named | None:
+def no_pod(_: str) -> Named:
     """Tell of no cgroup which container it is."""
-    return None
+    return NO_POD

@@ -70,15 +70,15 @@ class ContainerNames:
         """How many containers were met, since the last refresh but one, that nobody names."""
         return self._met.unnamed(self._directory)
 
-    def owner_of(self, cgroup_path: str) -> Named | None:
-        """Return whose this cgroup is, with empty names if nobody tells them (yet); None for what is no container's.
+    def pod_of(self, cgroup_path: str) -> Named:
+        """Return whose this cgroup is; `NO_POD` for what is no container's, or if nobody tells its names (yet).
 
-        See `cgroup_path.container_of` for the path. A user may give his cgroups the name of any container: what is his
+        See `cgroup_path.containers_on` for the path. A user may give his cgroups the name of any container: what is his
         own is nobody's but that of the container that he is a user of.
         """
         containers = containers_on(above_users_own(cgroup_path))
         if not containers:
-            return None
+            return NO_POD
         directory, outermost = self._directory, containers[0]
         if outermost.pod_uid and outermost.pod_uid not in directory.pods:
             self._met.add_pod(outermost.pod_uid, directory.containers.get(outermost.id))
@@ -121,11 +121,10 @@ class ContainerNames:
             if source.problem not in self._said:
                 log.warning("%s", error)
             self._said.add(source.problem)
-            self._tell_labels(now)
-            return
-        source.problem, source.told_at = None, now
-        known = self._links.known | self._pods.known
-        self._directory = self._met.pods_of(known.containers) | known
+        else:
+            source.problem, source.told_at = None, now
+            known = self._links.known | self._pods.known
+            self._directory = self._met.pods_of(known.containers) | known
         self._tell_labels(now)
 
     def _tell_labels(self, now: float) -> None:

@@ -19,7 +19,6 @@ class Pod:
 
     namespace: str
     name: str
-    uid: str
     labels: Mapping[str, str]
     containers: Mapping[str, str]
     cgroup_uids: tuple[str, ...]
@@ -74,7 +73,6 @@ def _pod(item: _Pod) -> Pod:
     return Pod(
         metadata.namespace,
         metadata.name,
-        metadata.uid,
         metadata.labels or {},
         {identifier: each.name for each in statuses if (identifier := each.container_id.rpartition("://")[2])},
         tuple(dict.fromkeys(uid for uid in uids if uid)),

@@ -1,4 +1,4 @@
-"""Processes as /proc shows them: names, start times, and the CPU time that a kdamond has used."""
+"""Processes as /proc shows them: names, start times, command lines, cgroups, memory, CPU time; pid namespaces."""
 
 import errno
 import os

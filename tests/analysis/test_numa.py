@@ -16,7 +16,7 @@ def memory(*ranges: tuple[int, int]) -> Regions:
 
 def by_node(made: Regions, nodes: NodeMap, *band: int, bands: int = 2) -> dict[str, list[int]]:
     """Bytes by band of each node, and of none ("")."""
-    told = node_band_bytes(made, np.array(band, np.intp), bands, nodes.edges, nodes.node_of_edge, len(nodes.names))
+    told = node_band_bytes(made, np.array(band, np.intp), bands, nodes)
     return dict(zip((*nodes.names, ""), told.tolist(), strict=True))
 
 

@@ -13,7 +13,7 @@ from made_regions import PAGE, any_regions, idle_at, regions
 from numpy.typing import NDArray
 
 from damon_exporter.analysis.bands import Groups
-from damon_exporter.analysis.idle import NO_PIECES, Segments, carry, flatten, segments
+from damon_exporter.analysis.idle import NO_PIECES, carry, flatten
 from damon_exporter.analysis.page_sampling import (
     CLUSTER_FRAMES,
     Draws,
@@ -21,6 +21,7 @@ from damon_exporter.analysis.page_sampling import (
     least_error,
     standard_errors,
 )
+from damon_exporter.analysis.segments import Segments, segments
 from damon_exporter.analysis.snapshot import F64, Regions
 
 A = 100_000
@@ -169,12 +170,6 @@ def test_the_frames_of_one_band_are_drawn_side_by_side_wherever_they_lie() -> No
     draws = drawn(of, 16 * CLUSTER_FRAMES, band=band)
     assert band[draws.segment].tolist() == sorted(band[draws.segment].tolist())
     assert np.bincount(band[draws.segment], weights=draws.weight_bytes).tolist() == [1280 * PAGE] * 2
-
-
-def test_one_seed_draws_the_same_frames_again() -> None:
-    of = pieces_of((0, 100_000))
-    assert drawn(of, 1000, seed=3).frame.tolist() == drawn(of, 1000, seed=3).frame.tolist()
-    assert drawn(of, 1000, seed=3).frame.tolist() != drawn(of, 1000, seed=4).frame.tolist()
 
 
 # Standard errors, in simulation

@@ -51,7 +51,7 @@ def refusal(played: PlayedKubelet, kubelet: Kubelet) -> Callable[[Answer], str]:
 def test_pods_are_told_with_names_labels_and_containers(played: PlayedKubelet, kubelet: Kubelet) -> None:
     played.answer = status(200, pod_list(CART))
     (found,) = kubelet.pods()
-    assert (found.namespace, found.name, found.uid, found.labels) == ("shop", "cart-0", UID, {"app": "cart"})
+    assert (found.namespace, found.name, found.labels) == ("shop", "cart-0", {"app": "cart"})
     assert (found.containers, found.cgroup_uids) == ({ID: "app"}, (UID,))
 
 
@@ -349,7 +349,3 @@ def test_without_requests_it_is_said_what_to_install(
     monkeypatch.delitem(sys.modules, "damon_exporter.containers.kubelet_request", raising=False)
     with pytest.raises(NamesUnavailable, match=r"requests is missing: pip install damon-exporter\[kubelet\]"):
         kubelet.pods()
-
-
-def test_what_the_kubelet_may_take_by_default() -> None:
-    assert Limits() == Limits(seconds=5, body_bytes=16 * 1024 * 1024)

@@ -7,7 +7,7 @@ import pytest
 
 from damon_exporter.kernel.errors import KernelError
 from damon_exporter.kernel.memory import system_ram
-from damon_exporter.kernel.numa import memory_nodes
+from damon_exporter.kernel.memory_nodes import memory_nodes
 
 MIB = 1 << 20
 BLOCK = 128 * MIB

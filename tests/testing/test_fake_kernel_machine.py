@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from staging import GIB, MIB, Start
 
-from damon_exporter.kernel.numa import memory_nodes
+from damon_exporter.kernel.memory_nodes import memory_nodes
 from damon_exporter.testing.fake_kernel import FakeKernel
 
 BLOCK = 128 * MIB

@@ -14,11 +14,13 @@ demo: $(VENV)/.runtime
 
 # A worker for each real kernel, and one for all else while the guests wait.
 test: system-packages $(VENV)/.dev check
-	$(BIN)/pytest -n 3 --dist loadgroup --durations=15
+	$(BIN)/pytest -n 3 --dist loadgroup --durations=15 -m "not soak"
 
-# Ten minutes of processes that come and go on a fake kernel, of which the tests take one.
+# Ten minutes of processes that come and go on a fake kernel, of which the tests take one; and long scenarios on those
+# real kernels on which the tests leave them out.
 soak: $(VENV)/.dev
 	CHURN_SECONDS=600 $(BIN)/pytest tests/test_churn.py
+	$(BIN)/pytest -n 2 --dist loadgroup -m soak
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

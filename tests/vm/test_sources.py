@@ -49,7 +49,7 @@ def test_tracepoint_and_sysfs_show_the_same_working_set_of_the_same_kdamond(free
     with workload(free, "hotcold"), exporter(free, SAMPLED) as sysfs:
         sysfs.wait_for(lambda m: m.get("damon_snapshots_total", monitor="process"), "sysfs is read")
         with free.spawn(["python", "-m", "damon_exporter", *RECORD], uid0_nocaps=True) as tracing:
-            wait_for(lambda: RECORDING in free.run(f"ls {INSTANCES}").stdout, 60)
+            wait_for(lambda: RECORDING in free.run(f"ls {INSTANCES}").stdout, 150)
             samples: dict[float, tuple[float, float]] = {}
             while len(samples) < ENOUGH_SAMPLES and tracing.poll(0.5) is None:
                 shown = sysfs.metrics()

@@ -16,8 +16,8 @@ demo: $(VENV)/.runtime
 test: system-packages $(VENV)/.dev check
 	$(BIN)/pytest -n 3 --dist loadgroup --durations=15 -m "not soak"
 
-# Ten minutes of processes that come and go on a fake kernel, of which the tests take one; and long scenarios on those
-# real kernels on which the tests leave them out.
+# Ten minutes of processes that come and go on a fake kernel, of which the tests take one; and on real kernels what
+# wants two processors for itself.
 soak: $(VENV)/.dev
 	CHURN_SECONDS=600 $(BIN)/pytest tests/test_churn.py
 	$(BIN)/pytest -n 2 --dist loadgroup -m soak

@@ -24,8 +24,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             # Emulated guests share the host's cores with all other tests: a stall there is no fault of ours.
             item.add_marker(pytest.mark.flaky(reruns=1))
             item.add_marker(pytest.mark.xdist_group(_group(item)))
-            if (kept := item.get_closest_marker("usually_on")) and kept.args[0] != _group(item):
-                item.add_marker(pytest.mark.soak)
             if item.get_closest_marker("timeout") is None:
                 item.add_marker(pytest.mark.timeout(FIRST_RUN_TIMEOUT))
 

@@ -12,7 +12,7 @@ from .guest import Guest
 from .kernels import find_kernel
 from .test_truth import WORKLOADS
 
-pytestmark = [pytest.mark.usually_on("7.3"), pytest.mark.timeout(480)]
+pytestmark = [pytest.mark.soak, pytest.mark.timeout(480)]
 
 NODE = """
 kernel: {settle: 0s}

@@ -67,7 +67,7 @@ class Following:
         if self.planned is None:
             return False
         wanted, before = self._targets.find(now), self.planned.targets
-        settling = self._settling_seconds(abilities)
+        settling = _settling_seconds(self.planned, abilities)
         after = relabelled(before, wanted, time.monotonic_ns(), round(settling * 1e9))
         self.planned = replace(self.planned, targets=after)
         # Before a place is given away, whoever reads reports must know that it was left.
@@ -79,14 +79,6 @@ class Following:
         if self._monitor.operations != "vaddr":  # ranges that are given stay, and with them the ages
             return False
         return now < self._not_before or self._commit(claim, slot, pid, abilities, now)
-
-    def _settling_seconds(self, abilities: Abilities) -> float:
-        """Return how long it takes at most until DAMON has looked at a process's mappings again."""
-        intervals = self.planned.plan.intervals if self.planned else None
-        if intervals is None:
-            return 0.0
-        updates = 1 if abilities.commits_keep_time else 2  # one, and a commit that puts the second off
-        return (updates * intervals.update_us + intervals.aggregation_us) / 1e6
 
     def lingers(self, target: ListedTarget) -> bool:
         """Is the target still watched for nothing, as its process has left the group and lives?"""
@@ -130,7 +122,7 @@ class Following:
         self.planned = replace(planned, targets=seating.known_since(time.monotonic_ns()))
         self.staged = False
         if not abilities.commits_keep_time:  # more frequent ones would put looks at mappings off for ever
-            self._not_before = now + self._settling_seconds(abilities)
+            self._not_before = now + _settling_seconds(planned, abilities)
         return True
 
     def _require_living(self, seating: Seating, kept: Set[int]) -> None:
@@ -141,6 +133,13 @@ class Following:
         ended = self._targets.ended() & {target.identity for target in seating.targets}
         if ended or not all(self.lingers(seating.targets[i]) for i in kept):
             raise _JustEnded("a process has just ended")
+
+
+def _settling_seconds(planned: Planned, abilities: Abilities) -> float:
+    """Return how long it takes at most until DAMON has looked at a process's mappings again."""
+    intervals = planned.plan.intervals
+    updates = 1 if abilities.commits_keep_time else 2  # one, and a commit that puts the second off
+    return (updates * intervals.update_us + intervals.aggregation_us) / 1e6
 
 
 class _JustEnded(KernelError):

@@ -37,6 +37,12 @@ class Exporting:
         self.driven = Driven(paths, configuration, sysfs_source=self.feed.name == "sysfs")
         self.watches = Watches(config.export, self.feed.name, paths.procfs)
 
+    def __enter__(self) -> "Exporting":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def close(self) -> None:
         self.watches.close()
         self.driven.supervisor.end()
@@ -65,9 +71,8 @@ class Exporting:
 
 @pytest.fixture
 def exporting(kernel: FakeKernel) -> Iterator[Exporting]:
-    exporting = Exporting(kernel.paths)
-    yield exporting
-    exporting.close()
+    with Exporting(kernel.paths) as exporting:
+        yield exporting
 
 
 def add(kernel: FakeKernel, pid: int, comm: str, mib: int = 1) -> None:
@@ -75,6 +80,13 @@ def add(kernel: FakeKernel, pid: int, comm: str, mib: int = 1) -> None:
     start = BASE + pid * (1 << 32)
     middle, end = start + mib * MIB // 2, start + mib * MIB
     kernel.add_process(pid, comm, rss=mib * MIB, memory=[(start, middle, 1.0), (middle, end, 0.0)])
+
+
+def watch_a_and_b(kernel: FakeKernel, exporting: Exporting) -> None:
+    """Process 41 of group a, and 42 of group b."""
+    for pid, comm in ((41, "a"), (42, "b")):
+        add(kernel, pid, comm)
+    exporting.settled(lambda now: set(now) == {"a", "b"})
 
 
 def sizes(published: dict[str, TargetState]) -> dict[str, float]:
@@ -167,9 +179,7 @@ def test_a_place_that_nobody_takes_keeps_the_kdamond_running(kernel: FakeKernel,
 def test_a_process_that_leaves_its_group_alive_is_not_watched_any_more(
     kernel: FakeKernel, exporting: Exporting
 ) -> None:
-    for pid, comm in ((41, "a"), (42, "b")):
-        add(kernel, pid, comm)
-    exporting.settled(lambda now: set(now) == {"a", "b"})
+    watch_a_and_b(kernel, exporting)
     add(kernel, 41, "other")
     exporting.settled(lambda now: set(now) == {"b"} and kernel.read(f"{TARGETS}/0/pid_target") == "2")
 
@@ -192,9 +202,7 @@ def test_the_place_of_who_has_just_left_is_given_away_by_the_next_look_only(
     kernel: FakeKernel, exporting: Exporting
 ) -> None:
     """Until then who reads reports knows the place as his: what came in it would be told as of him."""
-    for pid, comm in ((41, "a"), (42, "b")):
-        add(kernel, pid, comm)
-    exporting.settled(lambda now: set(now) == {"a", "b"})
+    watch_a_and_b(kernel, exporting)
     add(kernel, 41, "other")
     add(kernel, 43, "c")
     exporting.driven.look()
@@ -224,16 +232,15 @@ def test_no_more_are_watched_than_the_limit_while_many_leave_and_come(kernel: Fa
 
 def test_a_process_that_changes_its_name_all_the_time_does_not_hide(kernel: FakeKernel) -> None:
     by_pid = GROUPS.replace("[{comm: a}, {comm: b}, {comm: c}]", "[{pid: 41}]")
-    exporting = Exporting(kernel.paths, by_pid)
-    add(kernel, 41, "a0")
-    exporting.settled(lambda now: set(now) == {"a0"})
-    seen = 0
-    for name in range(1, 30):
-        add(kernel, 41, f"a{name}")
-        exporting.driven.look(0.2)
-        time.sleep(0.03)
-        seen += bool(exporting.publish())
-    exporting.close()
+    with Exporting(kernel.paths, by_pid) as exporting:
+        add(kernel, 41, "a0")
+        exporting.settled(lambda now: set(now) == {"a0"})
+        seen = 0
+        for name in range(1, 30):
+            add(kernel, 41, f"a{name}")
+            exporting.driven.look(0.2)
+            time.sleep(0.03)
+            seen += bool(exporting.publish())
     assert seen > 5
 
 
@@ -267,9 +274,7 @@ def test_a_process_that_ends_right_before_the_commit_harms_nobody(kernel: FakeKe
 def test_so_does_one_that_is_still_listed_although_it_has_left_its_group(
     kernel: FakeKernel, exporting: Exporting
 ) -> None:
-    for pid, comm in ((41, "a"), (42, "b")):
-        add(kernel, pid, comm)
-    exporting.settled(lambda now: set(now) == {"a", "b"})
+    watch_a_and_b(kernel, exporting)
     kdamond = kernel.read("0/pid")
     add(kernel, 41, "other")
     add(kernel, 43, "c")
@@ -283,21 +288,20 @@ def test_a_kdamond_that_a_commit_has_ended_is_started_again_at_once(
 ) -> None:
     """A 6.12 reports success when a process of the list has ended after the last look at it."""
     kernel = fake_kernel(kernel="6.12")
-    exporting = Exporting(kernel.paths)
-    add(kernel, 41, "a")
-    exporting.settled(lambda now: set(now) == {"a"})
-    before = kernel.read("0/pid")
-    add(kernel, 42, "b")
-    kernel.delay("*/state", "write", 2.0, count=1)
-    ending = threading.Timer(1.2, kernel.remove_process, (42,))
-    ending.start()
-    exporting.driven.look(10)
-    ending.join()
-    exporting.settled(lambda now: set(now) == {"a"})
-    assert kernel.read("0/pid") != before
-    assert exporting.driven.supervisor.failed_commits == 1
-    assert exporting.driven.own["db"].restarts == 1
-    exporting.close()
+    with Exporting(kernel.paths) as exporting:
+        add(kernel, 41, "a")
+        exporting.settled(lambda now: set(now) == {"a"})
+        before = kernel.read("0/pid")
+        add(kernel, 42, "b")
+        kernel.delay("*/state", "write", 2.0, count=1)
+        ending = threading.Timer(1.2, kernel.remove_process, (42,))
+        ending.start()
+        exporting.driven.look(10)
+        ending.join()
+        exporting.settled(lambda now: set(now) == {"a"})
+        assert kernel.read("0/pid") != before
+        assert exporting.driven.supervisor.failed_commits == 1
+        assert exporting.driven.own["db"].restarts == 1
 
 
 def look_while_files_are_written(kernel: FakeKernel, exporting: Exporting, ends: int) -> None:
@@ -328,10 +332,9 @@ def test_a_kdamond_whose_processes_have_changed_places_is_adopted(kernel: FakeKe
     killed.settled(lambda now: sizes(now) == {"a": 1, "b": 1})
     pid = kernel.read("0/pid")
     killed.close()
-    exporting = Exporting(kernel.paths)
-    exporting.settled(lambda now: sizes(now) == {"a": 1, "b": 1})
-    assert kernel.read("0/pid") == pid
-    exporting.close()
+    with Exporting(kernel.paths) as exporting:
+        exporting.settled(lambda now: sizes(now) == {"a": 1, "b": 1})
+        assert kernel.read("0/pid") == pid
 
 
 def listed_pids(kernel: FakeKernel) -> list[str]:

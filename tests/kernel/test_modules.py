@@ -1,11 +1,13 @@
 """DAMON's own modules, as their parameters show them."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from damon_exporter.analysis.snapshot import Intervals
 from damon_exporter.kernel.modules import Module, modules
+from damon_exporter.kernel.paths import KernelPaths
 from damon_exporter.testing.fake_kernel import FakeKernel
 
 Start = Callable[..., FakeKernel]
@@ -39,6 +41,15 @@ def test_damon_reclaim_that_runs_tells_its_pid_and_intervals(fake_kernel: Start,
     found = module(kernel, "damon_reclaim")
     assert found == Module("damon_reclaim", True, found.pid, Intervals(5_000, 100_000), tuned=False)
     assert found.pid == int(kernel.parameter("damon_reclaim", "kdamond_pid").read_text())
+
+
+def test_a_module_tells_the_unit_of_its_addresses(tmp_path: Path) -> None:
+    parameters = tmp_path / "module/damon_reclaim/parameters"
+    parameters.mkdir(parents=True)
+    for name, value in (("enabled", "Y"), ("addr_unit", "4096")):
+        (parameters / name).write_text(f"{value}\n")
+    (found,) = modules(KernelPaths(sysfs=tmp_path))
+    assert found.addr_unit == 4096
 
 
 def test_a_module_that_is_off_has_no_pid(fake_kernel: Start) -> None:

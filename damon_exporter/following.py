@@ -6,9 +6,8 @@ from collections.abc import Set
 from dataclasses import replace
 
 from damon_exporter.config import Monitor
+from damon_exporter.hold import Hold
 from damon_exporter.kernel import procfs
-from damon_exporter.kernel.claim import Claim
-from damon_exporter.kernel.damon_sysfs import Slot
 from damon_exporter.kernel.errors import Gone, KernelError, NotOurs, Stuck
 from damon_exporter.kernel.paths import KernelPaths
 from damon_exporter.planning import Abilities, Planned, plan_monitor
@@ -59,7 +58,7 @@ class Following:
             for target in (self.planned.targets if self.planned else ())
         )
 
-    def catch_up(self, claim: Claim, slot: Slot, pid: int, abilities: Abilities, now: float) -> bool:
+    def catch_up(self, hold: Hold, pid: int, now: float) -> bool:
         """Take in who has come and who has left; False if that takes a restart.
 
         Raises `Gone` if the kdamond has ended over it, `NotOurs` and `Stuck`.
@@ -67,7 +66,7 @@ class Following:
         if self.planned is None:
             return False
         wanted, before = self._targets.find(now), self.planned.targets
-        settling = _settling_seconds(self.planned, abilities)
+        settling = _settling_seconds(self.planned, hold.abilities)
         after = relabelled(before, wanted, time.monotonic_ns(), round(settling * 1e9))
         self.planned = replace(self.planned, targets=after)
         # Before a place is given away, whoever reads reports must know that it was left.
@@ -78,31 +77,31 @@ class Following:
             return True
         if self._monitor.operations != "vaddr":  # ranges that are given stay, and with them the ages
             return False
-        return now < self._not_before or self._commit(claim, slot, pid, abilities, now)
+        return now < self._not_before or self._commit(hold, pid, now)
 
     def lingers(self, target: ListedTarget) -> bool:
         """Is the target still watched for nothing, as its process has left the group and lives?"""
         left = target.name is None and target.process not in (None, NOBODY)
         return left and target.identity is not None and procfs.lives(self._paths.procfs, target.identity)
 
-    def _commit(self, claim: Claim, slot: Slot, pid: int, abilities: Abilities, now: float) -> bool:
+    def _commit(self, hold: Hold, pid: int, now: float) -> bool:
         """Have the kdamond take over who is wanted now; False if the kernel has refused it too often."""
         try:
             for _ in range(MOST_TRIES):
-                if self._try(claim, slot, pid, abilities, now):
+                if self._try(hold, pid, now):
                     self._failed_in_a_row = 0
                     break
         except (NotOurs, Stuck):
             raise
         except KernelError as problem:
             self.failures += 1
-            if slot.pid() != pid:
+            if hold.slot.pid() != pid:
                 raise Gone(str(problem)) from problem
             self._failed_in_a_row += 1
             log.info("monitor %s: its targets stay as they are for now: %s", self._monitor.name, problem)
         return self._failed_in_a_row < MOST_FAILURES
 
-    def _try(self, claim: Claim, slot: Slot, pid: int, abilities: Abilities, now: float) -> bool:
+    def _try(self, hold: Hold, pid: int, now: float) -> bool:
         """Commit once, if that changes anything; False if a process has ended just before: then only files changed."""
         running = self.planned
         if running is None:
@@ -113,16 +112,18 @@ class Following:
         if to_list == listed and not self.staged:
             return True  # who comes waits for the places of those who have just left
         least = running.plan.max_regions
-        planned = plan_monitor(self._monitor, seating.targets, abilities, self._paths, least)
+        planned = plan_monitor(self._monitor, seating.targets, hold.abilities, self._paths, least)
         shown, self.staged = None if self.staged else running.plan, True
         try:
-            claim.commit(slot, pid, shown, planned.plan, seating.fresh, lambda: self._require_living(seating, kept))
+            hold.claim.commit(
+                hold.slot, pid, shown, planned.plan, seating.fresh, lambda: self._require_living(seating, kept)
+            )
         except _JustEnded:
             return False
         self.planned = replace(planned, targets=seating.known_since(time.monotonic_ns()))
         self.staged = False
-        if not abilities.commits_keep_time:  # more frequent ones would put looks at mappings off for ever
-            self._not_before = now + _settling_seconds(planned, abilities)
+        if not hold.abilities.commits_keep_time:  # more frequent ones would put looks at mappings off for ever
+            self._not_before = now + _settling_seconds(planned, hold.abilities)
         return True
 
     def _require_living(self, seating: Seating, kept: Set[int]) -> None:

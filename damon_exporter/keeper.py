@@ -8,8 +8,8 @@ from damon_exporter.backoff import BackOff
 from damon_exporter.config import Monitor
 from damon_exporter.containers.named import PodLookup
 from damon_exporter.following import Following
+from damon_exporter.hold import Hold
 from damon_exporter.kernel import procfs
-from damon_exporter.kernel.claim import Claim
 from damon_exporter.kernel.damon_sysfs import Slot
 from damon_exporter.kernel.errors import Gone, KernelError, NotOurs, Rejected, Unsupported
 from damon_exporter.kernel.ownership import slot_token
@@ -76,13 +76,14 @@ class Keeper:
             return self._is_theirs or self._pid != slot.pid()
         return self._planned is not None and _difference(slot, self._planned) is not None
 
-    def adopt(self, claim: Claim, slot: Slot, abilities: Abilities, now: float) -> None:
+    def adopt(self, hold: Hold, now: float) -> None:
         """Keep a kdamond that an earlier run left if it is just as we want it; stop it otherwise."""
+        slot = hold.slot
         pid = slot.pid()
         if not pid:
             return
         try:
-            planned = self._plan(self._recognise(slot, pid, now), abilities)
+            planned = self._plan(self._recognise(slot, pid, now), hold.abilities)
         except (NothingToWatch, KernelError) as problem:
             difference: str | None = str(problem)
         else:
@@ -93,15 +94,15 @@ class Keeper:
                 self._intervals = slot.intervals()
                 return
         log.info("monitor %s: stopping the kdamond of an earlier run: %s", self.monitor.name, difference)
-        claim.stop(slot, pid)
+        hold.claim.stop(slot, pid)
 
-    def look_after(self, claim: Claim, slot: Slot, abilities: Abilities, now: float) -> None:
+    def look_after(self, hold: Hold, now: float) -> None:
         """Start what should run, restart what has changed, and notice what others did."""
         try:
             if self._pid:
-                self._examine(claim, slot, abilities, now)
+                self._examine(hold, now)
             if not self._pid and now >= self._next_try:
-                self._start(claim, slot, abilities, now)
+                self._start(hold, now)
         except NothingToWatch as nothing:
             self._explain(str(nothing))
         except NotOurs as theirs:
@@ -156,21 +157,22 @@ class Keeper:
         kdamond = procfs.process(self._paths.procfs, pid)
         return recognised(slot.pid_targets(), found, kdamond.start_ticks if kdamond else 0)
 
-    def _start(self, claim: Claim, slot: Slot, abilities: Abilities, now: float) -> None:
+    def _start(self, hold: Hold, now: float) -> None:
         """Start the monitor, unless a command whose answer came late has done so."""
+        slot = hold.slot
         pid, planned = slot.pid(), self._planned
         if not pid or planned is None or _difference(slot, planned) is not None:
-            planned = self._plan(seated(self._targets.find(now)), abilities)
+            planned = self._plan(seated(self._targets.find(now)), hold.abilities)
             self._following.begin(planned)
-            claim.configure(slot, planned.plan)
+            hold.claim.configure(slot, planned.plan)
             self._is_theirs = False
-            pid = self._turn_on(claim, slot, planned)
+            pid = self._turn_on(hold, planned)
         self._run(pid, planned, now)
 
-    def _turn_on(self, claim: Claim, slot: Slot, planned: Planned) -> int:
+    def _turn_on(self, hold: Hold, planned: Planned) -> int:
         """Turn the kdamond on; that a process has ended just then is no failure, and no reason to wait for long."""
         try:
-            return claim.start(slot)
+            return hold.claim.start(hold.slot)
         except (Rejected, Gone):
             ended = self._targets.ended()
             if any(target.identity in ended for target in planned.targets):
@@ -187,8 +189,9 @@ class Keeper:
         if instead and not planned.plan.tuned and self._starts == 1:
             log.warning("monitor %s: %s: %s", self.monitor.name, planning.NO_TUNING, instead)
 
-    def _examine(self, claim: Claim, slot: Slot, abilities: Abilities, now: float) -> None:
+    def _examine(self, hold: Hold, now: float) -> None:
         """Compare a kdamond that we run with what we know of it."""
+        slot = hold.slot
         try:
             pid = slot.pid()
         except Unsupported:  # somebody has thrown the slot away
@@ -206,23 +209,23 @@ class Keeper:
         if now - self._started > LONGEST_BACK_OFF:
             self._yielding.reset()
         if self._changed_since is None and not self._ending:
-            self._ending = not alive or self._needs_restart(claim, slot, abilities, now)
+            self._ending = not alive or self._needs_restart(hold, now)
         if self._ending:
             if slot.pid() == self._pid:
-                claim.stop(slot, self._pid)
+                hold.claim.stop(slot, self._pid)
             self._pid = 0
 
-    def _needs_restart(self, claim: Claim, slot: Slot, abilities: Abilities, now: float) -> bool:
+    def _needs_restart(self, hold: Hold, now: float) -> bool:
         """Follow the processes that come and go, without a restart if that is possible."""
         try:
-            return not self._following.catch_up(claim, slot, self._pid, abilities, now)
+            return not self._following.catch_up(hold, self._pid, now)
         except NothingToWatch:  # those that matched live, and do not match any more
             return True
         except Gone as problem:
             log.warning("monitor %s is started again: %s", self.monitor.name, problem)
             return True
         except NotOurs:
-            if slot.pid() or self._is_anybody_alive():
+            if hold.slot.pid() or self._is_anybody_alive():
                 raise
             return True  # it has ended with its last process, just when another was to join
 

@@ -2,11 +2,12 @@
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from damon_exporter.backoff import BackOff
 from damon_exporter.config import Kernel
+from damon_exporter.hold import Hold
 from damon_exporter.keeper import LONGEST_BACK_OFF, PATIENCE, Keeper
 from damon_exporter.kernel import features
 from damon_exporter.kernel.claim import Claim
@@ -107,9 +108,8 @@ class Tenure:
         if not self.held or self._claim is None or self.stuck:
             return
         self._claim.stop_modules(self._modules_to_stop())
-        abilities = self._abilities()
-        for keeper in self._keepers:
-            keeper.look_after(self._claim, self._tree.slot(keeper.index), abilities, now)
+        for keeper, hold in self._holds(self._claim):
+            keeper.look_after(hold, now)
 
     def check(self, seen: Survey, now: float) -> None:
         """Lose the tree if another tool has made it its own, and not only for a moment: then observe it."""
@@ -189,10 +189,14 @@ class Tenure:
             claim.release()
             return
         self._probe_slot()
+        for keeper, hold in self._holds(claim):
+            keeper.adopt(hold, now)
+        self.held = True
+
+    def _holds(self, claim: Claim) -> Iterator[tuple[Keeper, Hold]]:
         abilities = self._abilities()
         for keeper in self._keepers:
-            keeper.adopt(claim, self._tree.slot(keeper.index), abilities, now)
-        self.held = True
+            yield keeper, Hold(claim, self._tree.slot(keeper.index), abilities)
 
     def _probe_slot(self) -> None:
         self.slot_features = features.slot_features(self._tree.slot(0))

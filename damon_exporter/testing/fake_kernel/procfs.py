@@ -1,5 +1,6 @@
 """The processes of the fake kernel, as /proc shows them."""
 
+import errno
 import itertools
 import os
 import time
@@ -13,6 +14,7 @@ TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 FIRST_KERNEL_THREAD = 700
 KTHREADD = 2
 PF_KTHREAD = 0x0020_0000
+PATH_MAX = 4096
 DEFAULT_MEMORY = (
     Heat(0x5555_5000_0000, 0x5555_5000_0000 + (64 << 20), 1.0),
     Heat(0x7F00_0000_0000, 0x7F00_0000_0000 + (128 << 20), 0.0),
@@ -49,7 +51,7 @@ class Process:
         files = {
             "comm": lambda: f"{self.comm}\n",
             "cmdline": lambda: "".join(f"{word}\0" for word in self.cmdline),
-            "cgroup": lambda: f"0::{self.cgroup}\n",
+            "cgroup": self.cgroups,
             "stat": self.stat,
             "statm": self.statm,
             "status": self.status,
@@ -57,6 +59,12 @@ class Process:
         folder = Directory({name: ProcFile(read, mode=0o444) for name, read in files.items()}, mode=0o555)
         folder.add("maps", ProcFile(self.maps, mode=0o444))
         return folder
+
+    def cgroups(self) -> str:
+        """Its cgroup of version 2; a path of PATH_MAX bytes or more is ENAMETOOLONG."""
+        if len(os.fsencode(self.cgroup)) >= PATH_MAX:
+            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
+        return f"0::{self.cgroup}\n"
 
     def stat(self) -> str:
         """52 fields, of which pid, comm, state, parent, flags, processor time, start, size and rss are true."""

@@ -219,7 +219,7 @@ def workload(guest: Guest) -> Iterator[None]:
 
 def in_guest(series: str) -> Iterator[str]:
     """Boot a kernel of this series, try every way, and yield the lines of a table."""
-    with Guest(find_kernel(series), qemu=("-icount", ICOUNT)) as guest, workload(guest):
+    with Guest(find_kernel(series), icount=ICOUNT) as guest, workload(guest):
         free_damon(guest)
         without = cost(guest, SECONDS / 2)
         has_damon_stat = guest.run(f"test -e {DAMON_STAT}", check=False).returncode == 0

@@ -25,12 +25,15 @@ from .kernels import Kernel
 Command = str | Sequence[str]
 """A shell script, or a program and its arguments. ``python`` is the tests' own Python."""
 
-KERNEL_OPTIONS = "console=ttyS0 quiet panic=-1 oops=panic tsc=unstable clearcpuid=cx16"
+KERNEL_OPTIONS = "console=ttyS0 quiet panic=-1 oops=panic tsc=reliable clearcpuid=cx16"
 """``cx16``: Debian 12's QEMU 7.2 spoils the flags when a cmpxchg16b is followed by an access that faults, and one boot
 of 6.12 in eight died of that. So the kernel's allocator takes its other way; programs still see the instruction, which
 NumPy asks for."""
 GIVING_WAY = ("nice", "-n", "10")
 """Scenarios wait for what they measure; tests beside them that have deadlines on the host cannot."""
+ICOUNT = "shift=2,sleep=on"
+"""The guest's clock counts its instructions, 2^2 ns for each, and goes on by itself while there is nothing to do. So a
+busy host makes a scenario longer, not another: in the guest's own time nothing comes late."""
 BOOT_TIMEOUT = 120.0
 REPLY_TIME = 40.0
 """Seconds that the emulated guest may take to answer what it has at hand."""
@@ -76,6 +79,7 @@ class Guest:
         cpus: int = 1,
         append: str = "",
         modules: Sequence[str] = (),
+        icount: str = ICOUNT,
         qemu: Sequence[str] = (),
     ) -> None:
         """Boot it; returns when commands can be run.
@@ -87,6 +91,7 @@ class Guest:
                 patched ("Oops: int3" in the console): not for tests that everybody runs.
             append: Further words for the kernel's command line.
             modules: Kernel modules to load at boot, ``("zram",)``.
+            icount: How fast the guest's clock goes, as QEMU's option of that name has it.
             qemu: Further arguments for QEMU, ``("-numa", "node,memdev=low")``.
 
         Raises:
@@ -101,7 +106,8 @@ class Guest:
         ours, its = socket.socketpair()
         with its:
             self._qemu = subprocess.Popen(
-                [*self._qemu_command(initrd, memory, cpus, append, its.fileno()), *qemu], pass_fds=[its.fileno()]
+                [*self._qemu_command(initrd, memory, cpus, append, icount, its.fileno()), *qemu],
+                pass_fds=[its.fileno()],
             )
         self._channel = Channel(ours)
         self._spawned: list[GuestProcess] = []
@@ -112,9 +118,10 @@ class Guest:
             raise
         initrd.unlink()
 
-    def _qemu_command(self, initrd: Path, memory: str, cpus: int, append: str, channel: int) -> list[str]:
+    def _qemu_command(self, initrd: Path, memory: str, cpus: int, append: str, icount: str, channel: int) -> list[str]:
         arguments = {
             "accel": "tcg",
+            "icount": icount,
             "cpu": "max",
             "smp": str(cpus),
             "m": memory,

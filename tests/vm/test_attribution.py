@@ -12,7 +12,7 @@ from .guest import Guest
 from .kernels import find_kernel
 from .test_truth import WORKLOADS
 
-pytestmark = [pytest.mark.soak, pytest.mark.timeout(480)]
+pytestmark = pytest.mark.timeout(480)
 
 NODE = """
 kernel: {settle: 0s}
@@ -93,7 +93,7 @@ def _two_cgroups(guest: Guest) -> Iterator[None]:
         for cgroup, (hot, idle) in SIZES.items():
             # One after the other: side by side each would get every other page.
             hotcold = ["python", f"{WORKLOADS}/hotcold.py", "--cgroup", cgroup, *(["--huge"] if cgroup == HUGE else [])]
-            sizes = ["--hot", f"{hot}MiB", "--idle", f"{idle}MiB", "--pause", "0.04"]
+            sizes = ["--hot", f"{hot}MiB", "--idle", f"{idle}MiB", "--pause", "0.06"]
             running.enter_context(guest.spawn([*hotcold, *sizes])).first_line()
         yield
 

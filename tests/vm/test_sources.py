@@ -81,7 +81,7 @@ def test_every_event_that_the_kernel_fired_was_decoded(free: Guest) -> None:
         with exporter(free, MANY_REGIONS) as watching:
             # Before 7.1 regions are no more split when there are half of the most that may be.
             watching.wait_for(lambda m: (m.get("damon_regions", monitor="node") or 0) >= 400, "many regions")
-            free.sleep(60)
+            free.sleep(40)
             # The kdamond is stopped before counting, so that both counts are of the same events.
             free.run("echo off > /sys/kernel/mm/damon/admin/kdamonds/0/state")
             free.sleep(3)

@@ -28,7 +28,7 @@ Command = str | Sequence[str]
 KERNEL_OPTIONS = "console=ttyS0 quiet panic=-1 oops=panic tsc=reliable clearcpuid=cx16"
 """``cx16``: Debian 12's QEMU 7.2 spoils the flags when a cmpxchg16b is followed by an access that faults, and one boot
 of 6.12 in eight died of that. So the kernel's allocator takes its other way; programs still see the instruction, which
-NumPy asks for."""
+NumPy asks for. ``tsc``: the cheapest clock, which counts as steadily as the emulator does."""
 GIVING_WAY = ("nice", "-n", "10")
 """Scenarios wait for what they measure; tests beside them that have deadlines on the host cannot."""
 ICOUNT = "shift=2,sleep=on"

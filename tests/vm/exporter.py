@@ -154,3 +154,11 @@ def free_damon(guest: Guest) -> None:
         f"test ! -e {DAMON_STAT} || echo N > {DAMON_STAT}; cd {ADMIN}/kdamonds; "
         "for state in */state; do ! grep -qs on $state || echo off > $state; done; echo 0 > nr_kdamonds"
     )
+
+
+def defragment(guest: Guest) -> None:
+    """Let what is free lie together again.
+
+    Pages that were freed here and there would be handed out here and there, and no region could tell them apart.
+    """
+    guest.run("echo 3 > /proc/sys/vm/drop_caches; echo 1 > /proc/sys/vm/compact_memory")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from .exporter import DAMON_STAT, MIB, SIZE_FILE, Exporter, Metrics, exporter, free_damon
+from .exporter import DAMON_STAT, MIB, SIZE_FILE, Exporter, Metrics, defragment, exporter, free_damon
 from .guest import Guest
 from .kernels import find_kernel
 from .test_truth import WORKLOADS
@@ -86,8 +86,7 @@ def _watch_damon_stat(guest: Guest) -> list[Pass]:
 def _two_cgroups(guest: Guest) -> Iterator[None]:
     """Run a process in each cgroup until the block ends."""
     guest.run("cd /sys/fs/cgroup; echo +memory > cgroup.subtree_control; mkdir -p a b")
-    # Pages that were freed here and there would be handed out here and there, and no region could tell them apart.
-    guest.run("echo 3 > /proc/sys/vm/drop_caches; echo 1 > /proc/sys/vm/compact_memory")
+    defragment(guest)
     with ExitStack() as running:
         running.callback(guest.run, "cd /sys/fs/cgroup; rmdir a b")
         for cgroup, (hot, idle) in SIZES.items():

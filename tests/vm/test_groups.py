@@ -156,9 +156,10 @@ def test_a_change_leaves_the_idle_ages_of_others_alone(groups: Groups, change: s
     for group in STAY:
         before = _long_idle(shots[0].metrics, group)
         assert before > 16 * MIB
-        # Ages that were begun anew would need ten seconds to be this long again.
+        # Ages that were begun anew would need ten seconds to be this long again, for all bytes. A border of the
+        # touched buffer that DAMON has cut anew may take some idle bytes with it.
         within = [shot.metrics for shot in shots if shot.at < shots[0].at + 9]
-        assert min(_long_idle(metrics, group) for metrics in within) >= 0.9 * before, group
+        assert min(_long_idle(metrics, group) for metrics in within) >= 0.75 * before, group
 
 
 def test_nothing_is_restarted_for_a_process_that_comes_or_goes(groups: Groups) -> None:

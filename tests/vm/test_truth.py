@@ -17,7 +17,7 @@ from damon_exporter.analysis import idle
 from damon_exporter.analysis.snapshot import U64, Regions, Snapshot
 from damon_exporter.sources.recording import Recording, read_recording
 
-from .exporter import MIB, Metrics, exporter, free_damon
+from .exporter import MIB, Metrics, defragment, exporter, free_damon
 from .guest import Guest, GuestProcess
 
 WORKLOADS = "/workloads"
@@ -100,6 +100,7 @@ def hot_and_cold(show: Callable[..., HotAndCold]) -> HotAndCold:
 
 def _watch_hot_and_cold(guest: Guest) -> HotAndCold:
     free_damon(guest)
+    defragment(guest)
     with exporter(guest, PROCESS_AND_NODE) as watching:
         watching.wait_for(lambda m: m.get("damon_working_set_bytes", monitor="node"), "node is watched")
         before = watching.watch(3)

@@ -18,8 +18,7 @@ test: system-packages $(VENV)/.dev check
 
 # Ten minutes of processes that come and go, of which the tests take one: on a fake kernel and on the real ones.
 soak: system-packages $(VENV)/.dev
-	CHURN_SECONDS=600 $(BIN)/pytest tests/test_churn.py
-	CHURN_SECONDS=600 $(BIN)/pytest -n 2 --dist loadgroup tests/vm/test_churn.py
+	CHURN_SECONDS=600 $(BIN)/pytest -n 3 --dist loadgroup tests/test_churn.py tests/vm/test_churn.py
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

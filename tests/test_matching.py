@@ -238,7 +238,7 @@ def test_the_memory_controllers_cgroup_counts_on_a_host_with_version_1(tmp_path:
     assert found_by(chosen, tmp_path)[0].name == "/a:b/c"
 
 
-@pytest.mark.parametrize("cgroup", ["/a\nb", "/" + "x" * 4095, '/a"b', "/\x1b[31m"])
+@pytest.mark.parametrize("cgroup", ["/a\nb", "/" + "x" * 4094, '/a"b', "/\x1b[31m"])
 def test_hostile_cgroups_make_printable_labels(kernel: FakeKernel, cgroup: str) -> None:
     kernel.add_process(42, "a", cgroup=cgroup)
     (found,) = matching(kernel, {"cgroup": "/*"}, {"comm": "a"}, group_by="{comm}{cgroup}", limit=1, min_rss="100MiB")

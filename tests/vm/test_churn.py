@@ -1,6 +1,6 @@
 """Five hundred brief processes a minute on real kernels: nothing grows, and who stays is watched all the time.
 
-`make soak` lets them come and go for ten minutes.
+`make soak` lets them come and go for ten minutes, and on all kernels.
 """
 
 import os
@@ -9,9 +9,12 @@ import pytest
 
 from .exporter import MIB, Metrics, exporter, free_damon
 from .guest import Guest
+from .kernels import SERIES
 from .test_truth import WORKLOADS, workload
 
 SECONDS = float(os.environ.get("CHURN_SECONDS", "60"))
+KERNELS = SERIES if SECONDS > 60 else ["6.12"]
+"""Where a process that ends at the wrong moment ends the kdamond, which then is started anew, is the hard case."""
 
 pytestmark = pytest.mark.timeout(3 * SECONDS + 300)  # a busy host takes longer than the guest
 
@@ -29,8 +32,8 @@ BRIEF = ("python", f"{WORKLOADS}/churn.py", "--comm", "brief", "--per-minute", "
 """Each lives for a second."""
 
 
+@pytest.mark.parametrize("guest", KERNELS, indirect=True)
 def test_brief_processes_leave_nothing_behind(guest: Guest) -> None:
-    """On 6.12 one that ends at the wrong moment ends the kdamond, which then is started anew."""
     free_damon(guest)
     with workload(guest, *STAYS), exporter(guest, CONFIG) as watching:
         watching.wait_for(lambda m: (_snapshots(m) or 0) > 5, "it is watched")

@@ -99,7 +99,7 @@ def _film(watching: Exporter, snapshots: int) -> list[Shot]:
     """Scrape as often as it goes until there are so many more snapshots of those who stay."""
     shots = [_shot(watching)]
     while _snapshots(shots[-1].metrics) < _snapshots(shots[0].metrics) + snapshots:
-        watching.guest.sleep(0.25)
+        watching.guest.sleep(0.5)
         shots.append(_shot(watching))
     return shots
 

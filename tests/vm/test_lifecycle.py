@@ -15,7 +15,7 @@ monitors:
 export: {idle_age: [1s, 5s, 15s]}
 """
 KDAMOND = "/sys/kernel/mm/damon/admin/kdamonds/0"
-KILLS = 4
+KILLS = 6
 """At random moments, on each kernel."""
 
 

@@ -57,11 +57,11 @@ def test_a_process_is_recorded_by_its_pid(guest_612: Guest, tmp_path: Path) -> N
     assert guest_612.get(SIZE_FILE) == b"0\n"
 
 
-def test_a_monitor_of_an_exporter_that_serves_is_recorded_beside_it(guest_612: Guest, tmp_path: Path) -> None:
-    free_damon(guest_612)
-    with exporter(guest_612, NODE) as serving:
+def test_a_monitor_of_an_exporter_that_serves_is_recorded_beside_it(guest_73: Guest, tmp_path: Path) -> None:
+    free_damon(guest_73)
+    with exporter(guest_73, NODE) as serving:
         serving.wait_for(lambda m: m.get("damon_monitored_bytes", monitor="node"), "node is watched")
-        recording = _recorded(guest_612, tmp_path, "--monitor", "sysfs0")
+        recording = _recorded(guest_73, tmp_path, "--monitor", "sysfs0")
         assert serving.metrics().value("damon_monitor_up", monitor="node") == 1
     assert [(monitor.name, monitor.operations) for monitor in recording.monitors.values()] == [("sysfs0", "paddr")]
     assert len(recording) > 20

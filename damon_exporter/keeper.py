@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 LONGEST_BACK_OFF = 3600.0
 FIRST_RETRY = 1.0
 LONGEST_RETRY = 60.0
-PATIENCE = 3.0
+CHANGE_SECONDS = 3.0
 """For how long (s) somebody may change what is ours and put it back, as `damo report access` does for a second."""
 
 
@@ -242,7 +242,7 @@ class Keeper:
             return
         if self._changed_since is None:
             self._changed_since = now
-        if not self._is_theirs and now - self._changed_since >= PATIENCE:
+        if not self._is_theirs and now - self._changed_since >= CHANGE_SECONDS:
             self._is_theirs = True
             log.warning("monitor %s: somebody changed it, it is only observed now: %s", self.monitor.name, difference)
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from damon_exporter.backoff import BackOff
 from damon_exporter.config import Kernel
 from damon_exporter.hold import Hold
-from damon_exporter.keeper import LONGEST_BACK_OFF, PATIENCE, Keeper
+from damon_exporter.keeper import CHANGE_SECONDS, LONGEST_BACK_OFF, Keeper
 from damon_exporter.kernel import features
 from damon_exporter.kernel.claim import Claim
 from damon_exporter.kernel.commands import CommandWriter
@@ -118,7 +118,7 @@ class Tenure:
             return
         if self._tokens_gone_since is None:
             self._tokens_gone_since = now
-        if now - self._tokens_gone_since >= PATIENCE:
+        if now - self._tokens_gone_since >= CHANGE_SECONDS:
             self._lose(now)
 
     def end(self) -> None:

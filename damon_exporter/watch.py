@@ -16,7 +16,7 @@ from damon_exporter.roster import ListedTarget, Watched
 from damon_exporter.series import MonitorSeries
 from damon_exporter.state import MonitorState, TargetState, common_owner
 
-PATIENCE = 3
+SILENT_PERIODS = 3
 """How many aggregation intervals, or publications, a kdamond may be silent before something is wrong."""
 
 SAMPLED_PATIENCE_SECONDS = 60.0
@@ -112,9 +112,9 @@ class Watch:
 
         ``seconds_for_all`` is how long it takes until every kdamond has reported, where one after the other is asked.
         """
-        patience = PATIENCE * max(self._aggregation(), self._publish)
+        patience = SILENT_PERIODS * max(self._aggregation(), self._publish)
         if self._source == "sysfs":
-            patience = max(patience, PATIENCE * seconds_for_all, SAMPLED_PATIENCE_SECONDS)
+            patience = max(patience, SILENT_PERIODS * seconds_for_all, SAMPLED_PATIENCE_SECONDS)
         return self._kdamond.reporting and now - self._silent_since > patience
 
     def view(self) -> PhysicalView | None:

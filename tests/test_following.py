@@ -323,15 +323,14 @@ def test_what_is_left_out_is_told(kernel: FakeKernel, exporting: Exporting) -> N
 
 def test_a_kdamond_whose_processes_have_changed_places_is_adopted(kernel: FakeKernel) -> None:
     keeping = GROUPS.replace("settle: 0s", "settle: 0s, on_exit: keep")
-    killed = Exporting(kernel.paths, keeping)
-    for pid in (41, 42):
-        add(kernel, pid, "a")
-    killed.settled(lambda now: sizes(now) == {"a": 2})
-    kernel.remove_process(41)
-    add(kernel, 50, "b")
-    killed.settled(lambda now: sizes(now) == {"a": 1, "b": 1})
-    pid = kernel.read("0/pid")
-    killed.close()
+    with Exporting(kernel.paths, keeping) as leaving:
+        for pid in (41, 42):
+            add(kernel, pid, "a")
+        leaving.settled(lambda now: sizes(now) == {"a": 2})
+        kernel.remove_process(41)
+        add(kernel, 50, "b")
+        leaving.settled(lambda now: sizes(now) == {"a": 1, "b": 1})
+        pid = kernel.read("0/pid")
     with Exporting(kernel.paths) as exporting:
         exporting.settled(lambda now: sizes(now) == {"a": 1, "b": 1})
         assert kernel.read("0/pid") == pid

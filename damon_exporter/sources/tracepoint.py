@@ -18,7 +18,7 @@ MOST_HELD = 1 << 20
 """Events of one aggregation; only a corrupt buffer gives more."""
 FORGET_AFTER_NS = 3600 * 10**9
 """A kdamond that was silent for so long has ended; the longest intervals in use are minutes."""
-PATIENCE = 2
+QUIET_PERIODS = 2
 """Periods without an event, after which an aggregation with other targets than before is taken as whole."""
 
 
@@ -174,4 +174,4 @@ class _Kdamond:
         return bool(self._targets) and set(self._targets) <= set(frame.targets) and not mended
 
     def _is_over(self, last_ns: int, horizon_ns: int) -> bool:
-        return 0 < PATIENCE * self._period_ns < horizon_ns - last_ns
+        return 0 < QUIET_PERIODS * self._period_ns < horizon_ns - last_ns

@@ -10,25 +10,26 @@ from damon_exporter.hold import Hold
 from damon_exporter.kernel import procfs
 from damon_exporter.kernel.errors import Gone, KernelError, NotOurs, Stuck
 from damon_exporter.kernel.paths import KernelPaths
+from damon_exporter.kernel.plan import KdamondPlan
+from damon_exporter.kernel.procfs import Identity
 from damon_exporter.planning import Abilities, Planned, plan_monitor
 from damon_exporter.roster import ListedTarget
-from damon_exporter.seating import NOBODY, Seating, relabelled, reseated
+from damon_exporter.seating import NOBODY, Seating, relabelled, reseated, vacated
 from damon_exporter.targets import Targets
 
 log = logging.getLogger(__name__)
 
 MOST_TRIES = 5
-"""How often a commit is begun anew at once because a process has just ended; later it is tried again."""
+"""How often a commit is tried at once, each time without those who have just ended; later it is begun anew."""
 
 MOST_FAILURES = 3
-"""After so many commits in a row that the kernel refuses, the kdamond is started anew."""
+"""After so many commits in a row that the kernel refuses though all its processes live, the kdamond is started anew."""
 
 
 class Following:
     """What is known of the targets of one monitor's kdamond, from its start or adoption (`begin`) on.
 
-    ``planned`` is what the kdamond runs with. While files are ``staged`` that it has not taken over yet, they are not
-    what is planned. ``failures`` counts commits that the kernel did not take.
+    ``planned`` is what the kdamond runs with. ``failures`` counts commits that the kernel did not take.
     """
 
     def __init__(self, monitor: Monitor, targets: Targets, paths: KernelPaths) -> None:
@@ -37,7 +38,7 @@ class Following:
         self._paths = paths
         self._most = monitor.processes.limit if monitor.processes else None
         self.planned: Planned | None = None
-        self.staged = False
+        self._shown: KdamondPlan | None = None
         self.failures = 0
         self._failed_in_a_row = 0
         self._not_before = 0.0
@@ -45,9 +46,13 @@ class Following:
 
     def begin(self, planned: Planned) -> None:
         """A kdamond is to run with this plan."""
-        self.planned = planned
-        self.staged = False
+        self.planned, self._shown = planned, planned.plan
         self._failed_in_a_row, self._not_before = 0, 0.0
+
+    @property
+    def staged(self) -> bool:
+        """Do the files show what the kdamond has not taken over yet?"""
+        return self.planned is not None and self._shown is not self.planned.plan
 
     @property
     def listed(self) -> tuple[ListedTarget, ...]:
@@ -77,63 +82,70 @@ class Following:
             return True
         if self._monitor.operations != "vaddr":  # ranges that are given stay, and with them the ages
             return False
-        return now < self._not_before or self._commit(hold, pid, now)
+        return now < self._not_before or self._commit(hold, pid, self.planned, now)
 
     def lingers(self, target: ListedTarget) -> bool:
         """Is the target still watched for nothing, as its process has left the group and lives?"""
-        left = target.name is None and target.process not in (None, NOBODY)
-        return left and target.identity is not None and procfs.lives(self._paths.procfs, target.identity)
+        return _has_left(target) and target.identity is not None and procfs.lives(self._paths.procfs, target.identity)
 
-    def _commit(self, hold: Hold, pid: int, now: float) -> bool:
+    def _commit(self, hold: Hold, pid: int, running: Planned, now: float) -> bool:
         """Have the kdamond take over who is wanted now; False if the kernel has refused it too often."""
+        kept = {i for i in self._just_left if self.lingers(running.targets[i])}
+        seating = reseated(running.targets, self._targets.find(now), kept, self._most)
+        if self.staged:
+            self._shown = None  # since an earlier look: others may have written there
         try:
             for _ in range(MOST_TRIES):
-                if self._try(hold, pid, now):
+                if self._try(hold, pid, running, seating, now):
                     self._failed_in_a_row = 0
                     break
+                seating = vacated(running.targets, seating, self._ended(seating))
         except (NotOurs, Stuck):
             raise
         except KernelError as problem:
             self.failures += 1
             if hold.slot.pid() != pid:
                 raise Gone(str(problem)) from problem
-            self._failed_in_a_row += 1
+            self._failed_in_a_row += not self._ended(seating)
             log.info("monitor %s: its targets stay as they are for now: %s", self._monitor.name, problem)
         return self._failed_in_a_row < MOST_FAILURES
 
-    def _try(self, hold: Hold, pid: int, now: float) -> bool:
+    def _try(self, hold: Hold, pid: int, running: Planned, seating: Seating, now: float) -> bool:
         """Commit once, if that changes anything; False if a process has ended just before: then only files changed."""
-        running = self.planned
-        if running is None:
-            return False
-        kept = {i for i in self._just_left if self.lingers(running.targets[i])}
-        seating = reseated(running.targets, self._targets.find(now), kept, self._most)
         listed, to_list = ([target.identity for target in targets] for targets in (running.targets, seating.targets))
         if to_list == listed and not self.staged:
             return True  # who comes waits for the places of those who have just left
-        least = running.plan.max_regions
-        planned = plan_monitor(self._monitor, seating.targets, hold.abilities, self._paths, least)
-        shown, self.staged = None if self.staged else running.plan, True
+        planned = plan_monitor(self._monitor, seating.targets, hold.abilities, self._paths, running.plan.max_regions)
+        shown, self._shown = self._shown, None
         try:
-            hold.claim.commit(
-                hold.slot, pid, shown, planned.plan, seating.fresh, lambda: self._require_living(seating, kept)
-            )
+            hold.claim.commit(hold.slot, pid, shown, planned.plan, seating.fresh, lambda: self._require_living(seating))
         except _JustEnded:
+            self._shown = planned.plan.beginning(seating.fresh)
             return False
         self.planned = replace(planned, targets=seating.known_since(time.monotonic_ns()))
-        self.staged = False
+        self._shown = planned.plan
         if not hold.abilities.commits_keep_time:  # more frequent ones would put looks at mappings off for ever
             self._not_before = now + _settling_seconds(planned, hold.abilities)
         return True
 
-    def _require_living(self, seating: Seating, kept: Set[int]) -> None:
-        """Raise `_JustEnded` if a process has: the kernel would refuse the list, and an old one end the kdamond.
-
-        Nobody follows those with the indexes ``kept``, who are listed though they have left.
-        """
-        ended = self._targets.ended() & {target.identity for target in seating.targets}
-        if ended or not all(self.lingers(seating.targets[i]) for i in kept):
+    def _require_living(self, seating: Seating) -> None:
+        """Raise `_JustEnded` if a process has: the kernel would refuse the list, and an old one end the kdamond."""
+        if self._ended(seating):
             raise _JustEnded("a process has just ended")
+
+    def _ended(self, seating: Seating) -> frozenset[Identity]:
+        """Return who is on the list and has ended. Nobody follows those who are listed though they have left."""
+        followed = self._targets.ended()
+        return frozenset(
+            target.identity
+            for target in seating.targets
+            if target.identity and (target.identity in followed or (_has_left(target) and not self.lingers(target)))
+        )
+
+
+def _has_left(target: ListedTarget) -> bool:
+    """Is the place that of a process which is not told of any more?"""
+    return target.name is None and target.process not in (None, NOBODY)
 
 
 def _settling_seconds(planned: Planned, abilities: Abilities) -> float:

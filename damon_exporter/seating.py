@@ -9,7 +9,7 @@ the kdamond then), so the places that stay empty when it is committed are given 
 from collections.abc import Collection, Sequence, Set
 from dataclasses import dataclass, replace
 
-from damon_exporter.kernel.procfs import KTHREADD_PID
+from damon_exporter.kernel.procfs import KTHREADD_PID, Identity
 from damon_exporter.roster import ListedTarget, WatchedProcess
 
 NOBODY = WatchedProcess(KTHREADD_PID, 0, "")
@@ -94,6 +94,19 @@ def reseated(
         target if target.name is not None or i in kept else ListedTarget(None, NOBODY)
         for i, target in enumerate(places)
     )
-    known = [target.process for target in targets]
-    fresh = {i for i, target in enumerate(committed) if target.process not in known[i : i + 1]}
+    return _seating(targets, committed)
+
+
+def vacated(targets: Places, seating: Seating, ended: Collection[Identity]) -> Seating:
+    """Return the list with nobody where processes have ``ended``; ``targets`` is the one that the kernel knows.
+
+    As long as before, so that little is to be written.
+    """
+    places = (ListedTarget(None, NOBODY) if target.identity in ended else target for target in seating.targets)
+    return _seating(targets, tuple(places))
+
+
+def _seating(known: Places, committed: Places) -> Seating:
+    processes = [target.process for target in known]
+    fresh = {i for i, target in enumerate(committed) if target.process not in processes[i : i + 1]}
     return Seating(committed, frozenset(fresh))

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from damon_exporter.roster import ListedTarget, WatchedProcess
-from damon_exporter.seating import NOBODY, Places, recognised, relabelled, reseated, seated
+from damon_exporter.seating import NOBODY, Places, recognised, relabelled, reseated, seated, vacated
 
 
 def process(pid: int, name: str = "postgres", start_ticks: int = 0) -> WatchedProcess:
@@ -55,6 +55,14 @@ def test_physical_memory_is_always_told_of() -> None:
 
 
 # Who gets which place
+
+
+def test_who_ends_before_the_list_is_taken_leaves_nobody_there_and_all_others_where_they_are() -> None:
+    known = seated([process(1), process(2)])
+    tried = reseated(known, [process(1), process(2), process(3), process(4)])
+    left = vacated(known, tried, {process(2).identity, process(4).identity})
+    assert pids(left.targets) == [1, None, 3, None]
+    assert left.fresh == {1, 2, 3}
 
 
 def test_who_comes_takes_a_place_that_was_left_and_the_others_keep_theirs() -> None:

@@ -29,7 +29,8 @@ MOST_FAILURES = 3
 class Following:
     """What is known of the targets of one monitor's kdamond, from its start or adoption (`begin`) on.
 
-    ``planned`` is what the kdamond runs with. ``failures`` counts commits that the kernel did not take.
+    ``planned`` is what the kdamond runs with, ``_shown`` what its files show; None if they may show anything.
+    ``failures`` counts commits that the kernel did not take.
     """
 
     def __init__(self, monitor: Monitor, targets: Targets, paths: KernelPaths) -> None:
@@ -106,7 +107,8 @@ class Following:
             self.failures += 1
             if hold.slot.pid() != pid:
                 raise Gone(str(problem)) from problem
-            self._failed_in_a_row += not self._ended(seating)
+            if not self._ended(seating):
+                self._failed_in_a_row += 1
             log.info("monitor %s: its targets stay as they are for now: %s", self._monitor.name, problem)
         return self._failed_in_a_row < MOST_FAILURES
 

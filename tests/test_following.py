@@ -304,6 +304,23 @@ def test_a_kdamond_that_a_commit_has_ended_is_started_again_at_once(
         assert exporting.driven.own["db"].restarts == 1
 
 
+def test_refusals_over_processes_that_have_just_ended_cost_no_restart(kernel: FakeKernel, exporting: Exporting) -> None:
+    """A 7.3 refuses the list and goes on: nobody's ages are lost, however often that happens."""
+    add(kernel, 41, "a")
+    exporting.settled(lambda now: set(now) == {"a"})
+    kdamond = kernel.read("0/pid")
+    for pid in range(50, 53):
+        add(kernel, pid, "b")
+        kernel.delay("*/state", "write", 2.0, count=1)
+        ending = threading.Timer(1.2, kernel.remove_process, (pid,))
+        ending.start()
+        exporting.driven.look(10)
+        ending.join()
+    assert exporting.driven.supervisor.failed_commits == 3
+    exporting.settled(lambda now: set(now) == {"a"})
+    assert (kernel.read("0/pid"), exporting.driven.own["db"].restarts) == (kdamond, 0)
+
+
 def look_while_files_are_written(kernel: FakeKernel, exporting: Exporting, ends: int) -> None:
     """The supervisor looks; a process ends between that and the commit."""
     kernel.delay("*/nr_targets", "write", 0.3, count=1)

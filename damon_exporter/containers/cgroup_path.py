@@ -1,6 +1,5 @@
 """Which container a cgroup is part of, as its path tells."""
 
-import itertools
 import re
 from dataclasses import dataclass
 
@@ -25,7 +24,11 @@ _ID = re.compile(r"[0-9a-f]{64}")
 _UID = re.compile(
     r"(?:^|-)pod([0-9a-f]{8}[-_][0-9a-f]{4}[-_][0-9a-f]{4}[-_][0-9a-f]{4}[-_][0-9a-f]{12}|[0-9a-f]{32})(?:[.:]|\Z)"
 )
-_USERS_OWN = re.compile(r"user\.slice|user@\d+\.service")
+_HANDED_OVER = re.compile(r"user\.slice|lxc(\.payload\..*)?|.*\.(service|scope)", re.DOTALL)
+_RUNTIMES_OWN = re.compile(
+    r"(snap\.(microk8s|k8s)\.(daemon-)?)?containerd\.service|(crio?|docker|kubelet|k3s(-agent)?)\.service"
+    r"|(rke2-(server|agent)|k0s(worker|controller))\.service"
+)
 SHORTEST = len("pod") + 32
 """No shorter name holds an id or a uid."""
 
@@ -43,13 +46,18 @@ class Container:
     runtime: str
 
 
-def above_users_own(path: str) -> str:
-    """Return the way to this cgroup as far as no user without rights can have made it, under whatever name.
+def made_by_root(path: str) -> str:
+    """Return the way to this cgroup as far as nobody but the host's root can have made it, under whatever name.
 
-    systemd hands the cgroup of ``user@UID.service`` over to that user. All that is users' own is below ``user.slice``:
-    the host's, or that of a systemd within a container.
+    systemd hands the cgroup of a service or a scope over to whom its unit says (``Delegate=``, ``User=``), never that
+    of a slice; all that is users' own is below ``user.slice``. LXC's guests make what they like below their payload.
+    In the services of container runtimes, which are root's, containers of the cgroupfs driver may lie.
     """
-    return "/".join(itertools.takewhile(lambda name: not _USERS_OWN.fullmatch(name), path.split("/")))
+    names = path.split("/")
+    ends = (
+        at for at, name in enumerate(names, 1) if _HANDED_OVER.fullmatch(name) and not _RUNTIMES_OWN.fullmatch(name)
+    )
+    return "/".join(names[: next(ends, None)])
 
 
 def containers_on(path: str) -> tuple[Container, ...]:

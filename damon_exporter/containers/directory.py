@@ -36,13 +36,10 @@ class Directory:
             {**self.containers, **other.containers}, {**self.pods, **other.pods}, {**self.labels, **other.labels}
         )
 
-    def find(self, containers: Iterable[Container]) -> Named | None:
-        """Return whose the first of these is that has a name, by its own id or by its pod's uid; None if none has.
+    def find(self, container: Container) -> Named | None:
+        """Return whose it is, by its own id or by its pod's uid; None if it has no name.
 
-        With the outermost first, what a container runs within itself, under whatever names, is that container's. Only
-        what lies in a pod's cgroup has a name in Kubernetes.
+        Only what lies in a pod's cgroup has a name in Kubernetes.
         """
-        for container in containers:
-            if container.pod_uid and (owner := self.containers.get(container.id) or self.pods.get(container.pod_uid)):
-                return replace(owner, labels=self.labels.get((owner.namespace, owner.pod), {}))
-        return None
+        owner = (self.containers.get(container.id) or self.pods.get(container.pod_uid)) if container.pod_uid else None
+        return owner and replace(owner, labels=self.labels.get((owner.namespace, owner.pod), {}))

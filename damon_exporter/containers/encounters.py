@@ -7,32 +7,28 @@ from damon_exporter.containers.cgroup_path import Container
 from damon_exporter.containers.directory import Directory
 from damon_exporter.containers.named import Named
 
-Nested = tuple[Container, ...]
-"""The containers on the way to a cgroup, the outermost first; the last has an id."""
-
 
 class Encounters:
     """Told by the threads that look names up, asked by the one that reads them."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._unnamed: dict[str, Nested] = {}
-        self._unnamed_before: dict[str, Nested] = {}
+        self._unnamed: dict[str, Container] = {}
+        self._unnamed_before: dict[str, Container] = {}
         self._pods: dict[str, Named] = {}
         self.wanted = False
         """Has a container been met that nobody names, since this was set to False?"""
 
-    def add_unnamed(self, nested: Nested) -> None:
-        """Remember a container that nobody names, nor any that it is in."""
+    def add_unnamed(self, container: Container) -> None:
+        """Remember a container that nobody names."""
         with self._lock:
-            self._unnamed[nested[-1].id] = nested
+            self._unnamed[container.id] = container
             self.wanted = True
 
     def add_pod(self, uid: str, owner: Named | None) -> None:
         """Remember whose pod this uid is if the container that is met there has a name.
 
-        Links name only containers: so the pod's sandbox is named, too, which has no log. Only outermost containers may
-        tell it, as what lies deeper a container may have made up.
+        Links name only containers: so the pod's sandbox is named, too, which has no log.
         """
         if owner:
             with self._lock:
@@ -48,8 +44,8 @@ class Encounters:
     def unnamed(self, directory: Directory) -> int:
         """Return how many containers have been met since `turn` but one that still nobody names."""
         with self._lock:
-            nested = {**self._unnamed_before, **self._unnamed}
-        return sum(not directory.find(containers) for containers in nested.values())
+            met = {**self._unnamed_before, **self._unnamed}
+        return sum(not directory.find(container) for container in met.values())
 
     def turn(self) -> None:
         """Forget who has not been met since the last turn."""

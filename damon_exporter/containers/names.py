@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from damon_exporter.containers.cgroup_path import above_users_own, containers_on
+from damon_exporter.containers.cgroup_path import containers_on, made_by_root
 from damon_exporter.containers.directory import Directory
 from damon_exporter.containers.encounters import Encounters
 from damon_exporter.containers.errors import NamesUnavailable
@@ -73,18 +73,18 @@ class ContainerNames:
     def pod_of(self, cgroup_path: str) -> Named:
         """Return whose this cgroup is; `NO_POD` for what is no container's, or if nobody tells its names (yet).
 
-        See `cgroup_path.containers_on` for the path. A user may give his cgroups the name of any container: what is his
-        own is nobody's but that of the container that he is a user of.
+        See `cgroup_path.containers_on` for the path. Whoever may make cgroups may give them the name of any container:
+        what lies in one, under whatever names, is that container's, and what others than root have made is nobody's.
         """
-        containers = containers_on(above_users_own(cgroup_path))
+        containers = containers_on(made_by_root(cgroup_path))
         if not containers:
             return NO_POD
         directory, outermost = self._directory, containers[0]
         if outermost.pod_uid and outermost.pod_uid not in directory.pods:
             self._met.add_pod(outermost.pod_uid, directory.containers.get(outermost.id))
-        named = directory.find(containers)
-        if not named and containers[-1].id:
-            self._met.add_unnamed(containers)
+        named = directory.find(outermost)
+        if not named and outermost.id:
+            self._met.add_unnamed(outermost)
         return named or NO_POD
 
     def start(self) -> None:

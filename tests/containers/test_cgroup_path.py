@@ -9,7 +9,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from damon_exporter.containers.cgroup_path import Container, above_users_own, containers_on
+from damon_exporter.containers.cgroup_path import Container, containers_on, made_by_root
 
 ROWS = yaml.safe_load((Path(__file__).parent / "cgroup_paths.yaml").read_text())
 
@@ -86,15 +86,29 @@ def test_a_runtime_that_we_do_not_know_is_a_runtime_all_the_same() -> None:
     ("path", "above"),
     [
         ("/system.slice/a.service", "/system.slice/a.service"),
-        ("/user.slice", ""),
-        (f"/kubepods/{ID}/user.slice/user-1.slice/{ID}", f"/kubepods/{ID}"),
-        (f"/{ID}/user@0.service/user.slice", f"/{ID}"),
-        ("/../user@1000.service/a", "/.."),
-        ("/user.slices/user@.service/user@1.service\n", "/user.slices/user@.service/user@1.service\n"),
+        ("/system.slice/a.service/b", "/system.slice/a.service"),
+        ("/system.slice/a\nb.service/c", "/system.slice/a\nb.service"),
+        ("/system.slice/containerd.service/b", "/system.slice/containerd.service/b"),
+        ("/system.slice/docker.service/b.scope/c", "/system.slice/docker.service/b.scope"),
+        ("/system.slice/my-docker.service/b", "/system.slice/my-docker.service"),
+        (f"/a.slice/a-b.slice/docker-{ID}.scope/c", f"/a.slice/a-b.slice/docker-{ID}.scope"),
+        (f"/kubepods/{ID}/user.slice/user-1.slice/{ID}", f"/kubepods/{ID}/user.slice"),
+        ("/../user@1000.service/a", "/../user@1000.service"),
+        ("/lxc.payload.guest/kubepods", "/lxc.payload.guest"),
+        ("/lxc/guest/kubepods", "/lxc"),
+        ("/user.slices/lxcs/a.services", "/user.slices/lxcs/a.services"),
     ],
 )
-def test_a_users_own_cgroups_begin_where_systemd_hands_them_over(path: str, above: str) -> None:
-    assert above_users_own(path) == above
+def test_what_root_has_made_ends_where_a_cgroup_is_handed_over(path: str, above: str) -> None:
+    assert made_by_root(path) == above
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if len(containers_on(row["path"])) == 1])
+def test_a_real_container_that_lies_in_no_other_is_roots_unless_a_user_or_a_service_runs_it(
+    row: dict[str, Any],
+) -> None:
+    by_others = "/user.slice/" in row["path"] or "/kepler.service/" in row["path"]
+    assert bool(containers_on(made_by_root(row["path"]))) != by_others
 
 
 @given(st.one_of(st.text(max_size=4096), st.lists(pieces, max_size=60).map("".join)))

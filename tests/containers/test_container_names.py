@@ -86,9 +86,22 @@ def test_what_lies_below_a_user_of_a_container_that_runs_systemd_is_that_contain
         "/user.slice",
         "/../user@1000.service",
         f"/docker/{SANDBOX_ID}/user.slice/user-1000.slice",
+        "/system.slice/delegated.service",
+        "/system.slice/delegated.service/app.slice",
+        "/system.slice/run-r1.scope",
+        f"/machine.slice/libpod-{SANDBOX_ID}.scope/container",
+        f"/docker/{SANDBOX_ID}",
+        f"/docker/{SANDBOX_ID}/kubelet",
+        f"/kubepods/pod{OTHER_UID}/{SANDBOX_ID}",
+        f"/kubepods.slice/kubepods-pod{OTHER_UID.replace('-', '_')}.slice/cri-containerd-{SANDBOX_ID}.scope",
+        "/lxc.payload.guest",
     ],
 )
-def test_nothing_that_a_user_can_make_takes_the_name_of_a_pod(node: Node, own: str) -> None:
+def test_nothing_that_another_can_make_takes_the_name_of_a_pod(node: Node, own: str) -> None:
+    node.tell(pod("cart-0", UID, {ID: "app"}))
+    node.names.refresh(100)
+    disguises = [f"{own}{path}" for path in (CGROUP, POD, SANDBOX)]
+    assert [node.names.pod_of(path) for path in disguises] == [NOBODY] * 3
     node.link(ID)
     node.by_links.refresh(100)
     assert node.by_links.pod_of(f"{own}{CGROUP}") == NOBODY
@@ -282,15 +295,17 @@ def test_a_container_cannot_make_another_pod_its_own(node: Node) -> None:
     """The uid of a pod that nobody has named yet does not become that of whoever claims to be in it."""
     node.link(ID, pod="bank-0")
     node.by_links.refresh(100)
-    node.by_links.pod_of(f"/docker/{OTHER_ID}/kubepods/pod{UID}/{ID}")
-    node.by_links.refresh(110)
-    assert node.by_links.pod_of(POD) == NOBODY
+    for own in (f"/docker/{OTHER_ID}", "/system.slice/delegated.service", f"/kubepods/pod{OTHER_UID}/{OTHER_ID}"):
+        node.by_links.pod_of(f"{own}/kubepods/pod{UID}/{ID}")
+        node.by_links.refresh(110)
+        assert node.by_links.pod_of(POD) == NOBODY
 
 
-def test_a_node_that_is_a_container_itself_has_pods(node: Node) -> None:
+def test_a_node_that_is_a_container_has_pods_below_the_root_of_its_own_cgroup_namespace(node: Node) -> None:
     node.tell(pod("cart-0", UID, {ID: "app"}))
     node.names.refresh(100)
-    assert node.names.pod_of(f"/docker/{OTHER_ID}/kubelet{CGROUP}") == CART
+    assert node.names.pod_of(f"/kubelet{CGROUP}") == CART
+    assert node.names.pod_of(f"/docker/{OTHER_ID}/kubelet{CGROUP}") == NOBODY
 
 
 # Failures

@@ -43,6 +43,7 @@ class Keeper:
         self._failing = BackOff(FIRST_RETRY, LONGEST_RETRY)
         self._next_try = 0.0
         self._reason = ""
+        self._told_dropped: int | None = None
         self._starts = 0
         self._pid = 0
         self._intervals: Intervals | None = None
@@ -54,6 +55,11 @@ class Keeper:
     def missing(self, now: float) -> str | None:
         """Return why there is nothing to watch now, None if there is something."""
         return self._targets.missing(now)
+
+    @property
+    def dropped(self) -> int | None:
+        """How many processes matched and were left out at the last look, None where none are matched."""
+        return self._targets.dropped
 
     @property
     def failed_commits(self) -> int:
@@ -104,7 +110,7 @@ class Keeper:
             if not self._pid and now >= self._next_try:
                 self._start(hold, now)
         except NothingToWatch as nothing:
-            self._explain(str(nothing))
+            self._explain(str(nothing), dropped=self.dropped)
         except NotOurs as theirs:
             self._retreat(now, str(theirs), self._yielding)
         except KernelError as error:
@@ -113,16 +119,16 @@ class Keeper:
             else:
                 self._retreat(now, str(error), self._failing)
 
-    def wait(self, reason: str) -> None:
+    def wait(self, reason: str, dropped: int | None = None) -> None:
         """The tree is not ours, or not any more, or has nothing for us to watch."""
         self._pid = 0
-        self._explain(reason, logging.INFO)
+        self._explain(reason, logging.INFO, dropped)
 
     def describe(self) -> Watched | Waiting:
         """Return how the monitor stands."""
         restarts = max(self._starts - 1, 0)
         if not self._pid or self._planned is None:
-            return Waiting(self.monitor.name, self.monitor.operations, self._reason, restarts)
+            return Waiting(self.monitor.name, self.monitor.operations, self._reason, restarts, self._told_dropped)
         plan = self._planned.plan
         planned = Intervals(plan.intervals.sample_us, plan.intervals.aggregation_us)
         intervals = self._intervals or planned
@@ -139,7 +145,7 @@ class Keeper:
             reporting=True,
             restarts=restarts,
             slot=self.index,
-            dropped=self._targets.dropped,
+            dropped=self.dropped,
         )
 
     def end(self) -> None:
@@ -252,10 +258,10 @@ class Keeper:
         self._next_try = now + delay
         self._explain(f"{reason} (next try in {delay:g} s)")
 
-    def _explain(self, reason: str, level: int = logging.WARNING) -> None:
+    def _explain(self, reason: str, level: int = logging.WARNING, dropped: int | None = None) -> None:
         if reason != self._reason:
             log.log(level, "monitor %s does not run: %s", self.monitor.name, reason)
-        self._reason = reason
+        self._reason, self._told_dropped = reason, dropped
 
 
 def _difference(slot: Slot, planned: Planned) -> str | None:

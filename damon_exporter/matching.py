@@ -126,8 +126,11 @@ def describe_selectors(chosen: Processes) -> str:
     return " or ".join(map(_described, chosen.match))
 
 
-def describe_absence(chosen: Processes, path: Path) -> str:
+def describe_absence(chosen: Processes, path: Path, too_small: int) -> str:
     """Say what is looked for in vain; a pid that does not exist is hardly worth waiting for."""
+    if too_small:
+        matching = f"the processes that match {describe_selectors(chosen)} ({too_small})"
+        return f"none of {matching} has as much resident memory as processes.min_rss asks for: waiting for one to grow"
     pids = [entry.pid for entry in chosen.match if entry.pid is not None]
     found = [process for pid in pids if (process := procfs.process(path, pid))]
     if len(pids) == len(found) == len(chosen.match) and all(process.kernel_thread for process in found):

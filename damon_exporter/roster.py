@@ -99,12 +99,16 @@ class Watched:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A configured monitor that does not run, and why."""
+    """A configured monitor that does not run, and why.
+
+    ``dropped`` is how many processes match and are left out, None where none are matched or nobody looks now.
+    """
 
     name: str
     operations: str
     reason: str
     restarts: int = 0
+    dropped: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

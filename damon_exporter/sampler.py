@@ -144,5 +144,6 @@ def _waiting(monitor: Waiting, source: str) -> MonitorState:
         up=False,
         reason=monitor.reason,
         restarts=monitor.restarts,
+        targets_dropped=monitor.dropped,
         targets=(),
     )

@@ -108,10 +108,11 @@ class MatchingProcesses:
         return self._found.resident_bytes
 
     def missing(self, now: float) -> str | None:
-        """Say that nothing matches."""
+        """Say that nothing matches, or nothing large enough."""
         if reason := _pids_mean_nothing(self._path):
             return reason
-        return None if self._look(now).taken else describe_absence(self._chosen, self._path)
+        found = self._look(now)
+        return None if found.taken else describe_absence(self._chosen, self._path, found.dropped)
 
     def find(self, now: float) -> tuple[WatchedProcess, ...]:
         """Return those that match and have not ended since they were looked for."""

@@ -171,7 +171,7 @@ class Tenure:
             self.held = True
         for keeper, reason in missing:
             if reason:
-                keeper.wait(reason)
+                keeper.wait(reason, keeper.dropped)
 
     def _settled(self, seen: Survey, now: float) -> bool:
         """Has the tree been free, and as it is now, for as long as is asked for?"""

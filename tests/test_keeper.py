@@ -11,7 +11,7 @@ from driving import PHYSICAL, SETTLED, Driven, everything, on_both, wait_for
 from written import WriteLog
 
 from damon_exporter.analysis.snapshot import Intervals
-from damon_exporter.roster import Watched
+from damon_exporter.roster import Waiting, Watched
 from damon_exporter.testing.fake_kernel import FakeKernel
 
 Start = Callable[..., FakeKernel]
@@ -375,6 +375,33 @@ def test_a_pid_that_is_dead_waits_and_leaves_the_others_running(kernel: FakeKern
         driven.look_for(10, every=5)
         assert list(driven.own) == ["node"]
         assert "pid 4711 does not exist" in driven.waiting["gone"]
+
+
+def test_while_all_that_match_are_too_small_that_is_said_and_they_are_counted(kernel: FakeKernel) -> None:
+    limited = POSTGRES.replace("{match", "{min_rss: 16MiB, match")
+    for pid in (42, 43):
+        kernel.add_process(pid, "postgres", rss=8 << 20)
+    with Driven(kernel.paths, limited) as driven:
+        driven.look()
+        waiting = driven.describe("db")
+        assert isinstance(waiting, Waiting)
+        assert "match comm 'postgres' (2) has as much resident memory as processes.min_rss asks for" in waiting.reason
+        assert waiting.dropped == 2
+        kernel.add_process(44, "postgres", rss=16 << 20)
+        driven.look()
+        assert pids_watched(kernel) == [44]
+        kernel.remove_process(44)
+        wait_for(lambda: kernel.read("0/state") == "off")
+        driven.look()
+        assert driven.describe("db").dropped == 2
+
+
+def test_while_nobody_looks_for_processes_none_are_counted(fake_kernel: Start) -> None:
+    kernel = fake_kernel(kernel="7.3", enabled=["damon_stat"])
+    kernel.add_process(42, "postgres")
+    with Driven(kernel.paths, POSTGRES) as driven:
+        driven.look()
+        assert driven.describe("db").dropped is None
 
 
 def test_a_pid_that_has_another_name_by_now_is_not_watched(kernel: FakeKernel) -> None:

@@ -228,7 +228,7 @@ MONITOR = Section(
             Kind.GAUGE,
             _MONITOR,
             "Processes that match but are left out by processes.limit or processes.min_rss. Absent for monitors "
-            "that do not match processes.",
+            "that do not match processes, and while DAMON is not ours to watch them with.",
             _SELF,
         ),
         Metric(

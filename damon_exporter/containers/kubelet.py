@@ -1,11 +1,11 @@
 """Names of pods from the kubelet, which knows them all, with their labels."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from damon_exporter.containers.errors import NamesUnavailable
-from damon_exporter.containers.pods import Pod, read_pods
+from damon_exporter.containers.pods import PodList, read_pods
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,17 +32,22 @@ class Kubelet:
         self._ca_file = ca_file
         self._limits = limits or Limits()
 
-    def pods(self) -> tuple[Pod, ...]:
-        """Return the pods of the node; raises `NamesUnavailable`."""
+    def pods(self) -> PodList:
+        """Return the pods of the node; ``fault`` is a whole sentence. Raises `NamesUnavailable`."""
         try:
             from damon_exporter.containers.kubelet_request import ask
         except ImportError as error:
             raise NamesUnavailable(self._url, "requests is missing: pip install damon-exporter[kubelet]") from error
         body = ask(self._url, self._headers(), self._ca_file, self._limits.seconds, self._limits.body_bytes)
         try:
-            return read_pods(body)
+            told = read_pods(body)
         except ValueError as error:
             raise NamesUnavailable(self._url, f"its answer is {error}; give the URL of a kubelet") from error
+        return replace(told, fault=f"some {self._unlike(told.fault)}") if told.fault else told
+
+    def _unlike(self, fault: str) -> str:
+        reason = f"they are not as Kubernetes has them ({fault}); look at what answers there"
+        return str(NamesUnavailable(self._url, reason))
 
     def _headers(self) -> dict[str, str]:
         try:

@@ -1,9 +1,11 @@
 """One request to a kubelet, over TLS, that takes no longer and brings no more than it may."""
 
+import socket
 import ssl
 import time
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -23,7 +25,8 @@ REFUSALS = {
 def ask(url: str, headers: dict[str, str], ca_file: Path | None, seconds: float, most_bytes: int) -> bytes:
     """Return the body that GET answers within so many seconds, expanded; raises `NamesUnavailable`.
 
-    No redirect is followed and no proxy used: the headers hold the token.
+    Only looking up the host's name takes as long as the resolver lets it. No redirect is followed and no proxy used:
+    the headers hold the token.
     """
     context = _trusting(url, ca_file, time.monotonic() + seconds)
     try:
@@ -32,12 +35,18 @@ def ask(url: str, headers: dict[str, str], ca_file: Path | None, seconds: float,
             session.mount("https://", _Adapter(context))
             session.headers.update({"Accept-Encoding": "gzip", "User-Agent": "damon-exporter"})
             verify = str(ca_file) if ca_file else True
+            share = seconds / (_count_addresses(url) + 1)  # each may be tried, and then there is a handshake
             with session.get(
-                url, headers=headers, verify=verify, timeout=seconds / 2, allow_redirects=False, stream=True
+                url, headers=headers, verify=verify, timeout=share, allow_redirects=False, stream=True
             ) as answer:
                 return _body(url, answer, most_bytes)
     except (OSError, ValueError) as error:  # all that requests raises
         raise NamesUnavailable(url, _reason(error, seconds)) from error
+
+
+def _count_addresses(url: str) -> int:
+    parts = urlsplit(url)
+    return len(socket.getaddrinfo(parts.hostname, parts.port, type=socket.SOCK_STREAM))
 
 
 def _body(url: str, answer: requests.Response, most_bytes: int) -> bytes:
@@ -61,7 +70,7 @@ def _reason(error: BaseException, seconds: float) -> str:
     while beneath := error.__cause__ or error.__context__:
         error = beneath
     if isinstance(error, TimeoutError):
-        return f"it takes longer than {seconds:g} s: look whether the kubelet is overloaded, and the URL right"
+        return f"it takes too long, of {seconds:g} s in all: look whether the kubelet is overloaded, and the URL right"
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted ({error.verify_message}): give who has signed it as ca_file"
     if isinstance(error, ssl.SSLError):

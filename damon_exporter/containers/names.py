@@ -45,12 +45,11 @@ class ContainerNames:
         on_failure: Callable[[], None] = lambda: None,
     ) -> None:
         self._allowed = tuple(pod_labels)
-        self._links = _Source(lambda: Directory(read_log_links(log_folder)))
-        self._pods = _Source(lambda: Directory.of_pods(kubelet.pods() if kubelet else ()))
+        self._links = _Source(lambda: (Directory(read_log_links(log_folder)), ""))
+        self._pods = _Source(lambda: _told_by(kubelet) if kubelet else (Directory(), ""))
         self._directory = Directory()
         self._met = Encounters()
         self._refresh_at = self._again_at = -math.inf
-        self._said: set[str] = set()
         self._thread = Repeating("container names", self._work, on_failure)
         self.errors = 0
         self.pod_labels_seen: Mapping[tuple[str, str], Mapping[str, str]] = {}
@@ -113,18 +112,10 @@ class ContainerNames:
         self._read(self._links, now)
 
     def _read(self, source: "_Source", now: float) -> None:
-        try:
-            source.read()
-        except NamesUnavailable as error:
-            self.errors += 1
-            source.problem = str(error)
-            if source.problem not in self._said:
-                log.warning("%s", error)
-            self._said.add(source.problem)
-        else:
-            source.problem, source.told_at = None, now
-            known = self._links.known | self._pods.known
-            self._directory = self._met.pods_of(known.containers) | known
+        source.read(now)
+        self.errors += bool(source.problem)
+        known = self._links.known | self._pods.known
+        self._directory = self._met.pods_of(known.containers) | known
         self._tell_labels(now)
 
     def _tell_labels(self, now: float) -> None:
@@ -141,13 +132,23 @@ class ContainerNames:
         return AGAIN_SECONDS
 
 
-class _Source:
-    """What one source has told since the last refresh but one."""
+def _told_by(kubelet: Kubelet) -> tuple[Directory, str]:
+    told = kubelet.pods()
+    return Directory.of_pods(told.pods), told.fault
 
-    def __init__(self, ask: Callable[[], Directory]) -> None:
+
+class _Source:
+    """What one source has told since the last refresh but one.
+
+    ``ask`` returns what it tells, and what is wrong with the rest or ""; raises `NamesUnavailable`. ``problem`` is what
+    was wrong when it was last asked.
+    """
+
+    def __init__(self, ask: Callable[[], tuple[Directory, str]]) -> None:
         self._ask = ask
         self._anew = False
-        self.problem: str | None = None
+        self._said: set[str] = set()
+        self.problem = ""
         self.told_at = -math.inf
         self._now = self._before = Directory()
 
@@ -159,10 +160,27 @@ class _Source:
         """Let the next reading take the place of this one, which lasts until the next but one."""
         self._anew = True
 
-    def read(self) -> None:
+    def read(self, now: float) -> None:
         """Take in what the source tells; if it fails, what it has told stands."""
-        told = self._ask()
+        try:
+            told, self.problem = self._ask()
+        except NamesUnavailable as error:
+            self.problem = str(error)
+        else:
+            self._take_in(told)
+            self.told_at = now
+        self._log()
+
+    def _take_in(self, told: Directory) -> None:
         if self._anew:
             self._before, self._now, self._anew = self._now, told, False
         else:
             self._now |= told
+
+    def _log(self) -> None:
+        """Say each problem once, and anew if there has been none meanwhile."""
+        if not self.problem:
+            self._said.clear()
+        elif self.problem not in self._said:
+            self._said.add(self.problem)
+            log.warning("%s", self.problem)

@@ -331,6 +331,27 @@ def test_another_failure_is_logged_again(node: Node, caplog: pytest.LogCaptureFi
     assert node.names.errors == 3
 
 
+def test_a_failure_after_a_success_is_logged_again(node: Node, caplog: pytest.LogCaptureFixture) -> None:
+    for now, code in enumerate((403, 403, 200, 403, 403)):
+        node.played.answer = status(code, pod_list())
+        node.names.refresh(100 + 10 * now)
+        assert bool(node.names.problems) == (code != 200)
+    assert len(caplog.records) == 2
+    assert node.names.errors == 4
+
+
+def test_one_pod_that_is_none_leaves_the_others_their_names_and_is_told(
+    node: Node, caplog: pytest.LogCaptureFixture
+) -> None:
+    for now in (100, 110, 120):
+        node.tell({"metadata": {"name": f"a\n{now}"}}, pod("cart-0", UID, {ID: "app"}))
+        node.names.refresh(now)
+    assert node.names.pod_of(CGROUP) == CART
+    assert "some pods are not named by" in node.names.problems[0]
+    assert node.names.errors == 3
+    assert len(caplog.records) == 1
+
+
 def test_a_kubelet_that_answers_again_is_believed_again(node: Node) -> None:
     node.tell(pod("cart-0", UID, {ID: "app"}))
     node.names.refresh(100)

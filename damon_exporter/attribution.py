@@ -111,6 +111,7 @@ class Attributor:
     def _by_cgroup(self, drawn: _Drawn) -> tuple[tuple[CgroupState, ...], int] | None:
         """Return what is shown, and the bytes of all other cgroups; None where cgroups cannot be told."""
         if problem := self._cgroups.unsupported():
+            self.failures += 1
             self.problems = (*self.problems, problem)
             return None
         inodes, of_draw = np.unique(self._frames.cgroups(drawn.draws.frame), return_inverse=True)

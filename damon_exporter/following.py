@@ -57,11 +57,13 @@ class Following:
 
     @property
     def listed(self) -> tuple[ListedTarget, ...]:
-        """The targets, with what is resident of each process."""
-        resident = self._targets.resident_bytes
+        """The targets, with what is resident of each process now: it changes faster than who is watched."""
+        targets = self.planned.targets if self.planned else ()
         return tuple(
-            replace(target, resident_bytes=resident.get(target.identity, 0)) if target.identity else target
-            for target in (self.planned.targets if self.planned else ())
+            replace(target, resident_bytes=procfs.resident_bytes(self._paths.procfs, target.process.pid))
+            if target.process and target.name is not None
+            else target
+            for target in targets
         )
 
     def catch_up(self, hold: Hold, pid: int, now: float) -> bool:

@@ -1,8 +1,8 @@
 """Which processes a monitor's selectors match, whose they are, and what their group is called."""
 
 import time
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from damon_exporter.config import Processes
@@ -30,11 +30,10 @@ UNKNOWN = "unknown"
 
 @dataclass(frozen=True, slots=True)
 class Matches:
-    """The processes to watch, by pid; how many match and are left out; what is resident of those that match."""
+    """The processes to watch, by pid, and how many match and are left out."""
 
     taken: tuple[WatchedProcess, ...] = ()
     dropped: int = 0
-    resident_bytes: Mapping[Identity, int] = field(default_factory=dict)
 
 
 class ProcessFinder:
@@ -65,7 +64,7 @@ class ProcessFinder:
             if process.identity in watched or resident[process.identity] >= self._chosen.min_rss
         ]
         taken = sorted(sorted(enough, key=rank)[: self._chosen.limit], key=lambda process: process.pid)
-        return Matches(tuple(taken), len(found) - len(taken), resident)
+        return Matches(tuple(taken), len(found) - len(taken))
 
     def _matching(self) -> Iterator[WatchedProcess]:
         for process in self._candidates():

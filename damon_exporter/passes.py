@@ -21,8 +21,9 @@ LOOK_SECONDS = 0.5
 
 
 class Passes:
-    """Makes a pass when its time has come and there is a snapshot that none has been made of.
+    """Makes a pass over the last snapshot when its time has come, if need be several of one snapshot.
 
+    Owners change in the 200 s that an aggregation may take, and chance is evened out by drawing other frames.
     ``offer`` and ``results`` are for other threads. ``on_failure`` is that of `Repeating`.
     """
 
@@ -61,8 +62,8 @@ class Passes:
             if name not in self._runs:
                 self._runs[name] = _Run(self._new_attributor())
             run = self._runs[name]
-            if now >= run.due and view.end_ns != run.seen_ns:
-                run.due, run.seen_ns = now + self._interval, view.end_ns
+            if now >= run.due:
+                run.due = now + self._interval
                 run.result = run.attributor.look(view)
         self.results = {name: result for name, run in self._runs.items() if name in views and (result := run.living())}
         self._tell([problem for name in views for problem in self._runs[name].attributor.problems])
@@ -90,7 +91,6 @@ class _Run:
     def __init__(self, attributor: Attributor) -> None:
         self.attributor = attributor
         self.due = 0.0
-        self.seen_ns = 0
         self.result: Attribution | None = None
 
     def living(self) -> Attribution | None:

@@ -21,13 +21,12 @@ NODES_SECONDS = 60.0
 class PhysicalView:
     """The last snapshot of a monitor of physical memory: its regions with the index of each one's band.
 
-    ``ages`` is None while nothing tells the unit of the kernel's ages. ``end_ns`` is the end of the snapshot.
+    ``ages`` is None while nothing tells the unit of the kernel's ages.
     """
 
     regions: Regions
     band: bands.Groups
     ages: IdleAges | None
-    end_ns: int = 0
 
 
 class CurrentNodes:
@@ -50,7 +49,7 @@ def physical_view(snapshot: Snapshot, ages: IdleAges | None, bounds: Sequence[fl
     if snapshot.intervals is None or not len(snapshot.regions):
         return None
     ratios = bands.access_ratios(snapshot.regions, snapshot.intervals)
-    return PhysicalView(snapshot.regions, bands.band_indexes(ratios, bounds), ages, snapshot.end_ns)
+    return PhysicalView(snapshot.regions, bands.band_indexes(ratios, bounds), ages)
 
 
 def bytes_by_node(view: PhysicalView, names: Sequence[str], nodes: NodeMap) -> Mapping[str, Mapping[str, int]]:

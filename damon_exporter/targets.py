@@ -2,7 +2,7 @@
 
 import subprocess
 import time
-from collections.abc import Collection, Mapping, Set
+from collections.abc import Collection, Set
 from pathlib import Path
 from typing import Protocol
 
@@ -31,10 +31,6 @@ class Targets(Protocol):
     @property
     def dropped(self) -> int | None:
         """How many processes match and are left out, None where none are matched."""
-
-    @property
-    def resident_bytes(self) -> Mapping[Identity, int]:
-        """What is resident of the processes that match."""
 
     def missing(self, now: float) -> str | None:
         """Return why there is nothing to watch, None if there is something."""
@@ -65,7 +61,6 @@ class PhysicalMemory:
     """Always there, and no process."""
 
     dropped = None
-    resident_bytes: Mapping[Identity, int] = {}
 
     def missing(self, _: float) -> None:
         """Nothing ever is."""
@@ -101,11 +96,6 @@ class MatchingProcesses:
     def dropped(self) -> int:
         """How many match and are left out."""
         return self._found.dropped
-
-    @property
-    def resident_bytes(self) -> Mapping[Identity, int]:
-        """What is resident of those that match, as of the last look."""
-        return self._found.resident_bytes
 
     def missing(self, now: float) -> str | None:
         """Say that nothing matches, or nothing large enough."""
@@ -157,13 +147,6 @@ class StartedCommand:
         self._path = path
         self._process: subprocess.Popen[bytes] | None = None
         self._failure: str | None = None
-
-    @property
-    def resident_bytes(self) -> Mapping[Identity, int]:
-        """What is resident of it now."""
-        if self._process is None:
-            return {}
-        return {(self._process.pid, WHOEVER): procfs.resident_bytes(self._path, self._process.pid)}
 
     def missing(self, _: float) -> str | None:
         """Say that it has ended, and how."""

@@ -104,6 +104,15 @@ def test_processes_of_a_group_are_summed_and_each_group_is_a_target(kernel: Fake
     assert published["a"].resident_bytes == 5 * MIB
 
 
+def test_what_is_resident_is_told_as_it_is_however_rarely_processes_are_looked_for(kernel: FakeKernel) -> None:
+    add(kernel, 41, "a", 1)
+    with Exporting(kernel.paths, GROUPS.replace("refresh: 100ms", "refresh: 1h")) as exporting:
+        exporting.settled(lambda now: "a" in now and now["a"].resident_bytes == MIB)
+        kernel.add_process(41, "a", rss=3 * MIB)
+        exporting.driven.look()
+        assert exporting.publish()["a"].resident_bytes == 3 * MIB
+
+
 @on_both
 def test_a_group_that_comes_later_joins_the_others_whose_ages_go_on(kernel: FakeKernel, exporting: Exporting) -> None:
     add(kernel, 41, "a")

@@ -317,7 +317,6 @@ def test_what_matches_and_is_left_out_is_counted(kernel: FakeKernel) -> None:
     chosen = Processes.model_validate({"match": [{"comm": "postgres"}], "limit": 2, "min_rss": "16MiB"})
     found = ProcessFinder(chosen, kernel.paths, no_pod).find()
     assert (pids(found.taken), found.dropped) == ([41, 43], 2)
-    assert found.resident_bytes[42, 42] == 20 * MIB
 
 
 def test_looking_keeps_a_quarter_of_a_processor_busy_at_most(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """Which physical addresses are memory, found without any capability (/proc/iomem shows zeros without one)."""
 
 import os
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -21,8 +22,11 @@ def system_ram(sysfs: Path) -> Ranges:
     The firmware's map is exact but as of boot; where memory has been added or taken away since, the blocks that
     are online know better. Raises `Unsupported` if neither is there.
     """
+    return _system_ram(sysfs, _online_blocks(sysfs / "devices/system/memory"))
+
+
+def _system_ram(sysfs: Path, blocks: Sequence[Range]) -> Ranges:
     firmware = _firmware_ranges(sysfs / "firmware/memmap")
-    blocks = _online_blocks(sysfs / "devices/system/memory")
     ranges = _brought_up_to_date(firmware, blocks) if firmware and blocks else _joined(firmware or blocks)
     if not ranges:
         raise Unsupported(
@@ -33,27 +37,21 @@ def system_ram(sysfs: Path) -> Ranges:
 
 
 class SystemRam:
-    """The ranges of System RAM, found again only when memory blocks have been plugged in or taken out."""
+    """The ranges of System RAM; the firmware's map is read again only when other memory blocks are online."""
 
     def __init__(self, sysfs: Path) -> None:
         self._sysfs = sysfs
-        self._blocks: frozenset[str] | None = None
+        self._blocks: list[Range] | None = None
         self._ranges: Ranges = ()
 
     def ranges(self) -> Ranges:
         """Return them; none if nobody tells."""
-        blocks = self._present_blocks()
+        blocks = _online_blocks(self._sysfs / "devices/system/memory")
         if blocks != self._blocks:
             self._blocks = blocks
             with suppress(Unsupported):
-                self._ranges = system_ram(self._sysfs)
+                self._ranges = _system_ram(self._sysfs, blocks)
         return self._ranges
-
-    def _present_blocks(self) -> frozenset[str]:
-        try:
-            return frozenset(names_in(self._sysfs / "devices/system/memory"))
-        except KernelError:
-            return frozenset()
 
 
 def _firmware_ranges(folder: Path) -> list[Range]:
@@ -68,19 +66,23 @@ def _firmware_ranges(folder: Path) -> list[Range]:
 
 
 def _online_blocks(folder: Path) -> list[Range]:
+    """Return the blocks that are online, each by itself; the number in a block's name is its address over its size.
+
+    Attribution looks in every pass, and a machine may have thousands: one small file is read of each.
+    """
     try:
         size = read_number(folder / "block_size_bytes", 16)
+        numbers = sorted(int(name[6:]) for name in names_in(folder) if re.fullmatch("memory[0-9]+", name))
     except KernelError:
         return []
-    found = []
-    for block in folder.glob("memory[0-9]*"):
-        try:
-            if read_value(block / "state") == "online":
-                start = read_number(block / "phys_index", 16) * size
-                found.append((start, start + size))
-        except KernelError:
-            continue
-    return found
+    return [(number * size, (number + 1) * size) for number in numbers if _is_online(f"{folder}/memory{number}/state")]
+
+
+def _is_online(state: str) -> bool:
+    try:
+        return read_value(state) == "online"
+    except KernelError:
+        return False
 
 
 def _whole_pages(ranges: Iterable[Range]) -> list[Range]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from damon_exporter.kernel.errors import Unsupported
-from damon_exporter.kernel.memory import system_ram
+from damon_exporter.kernel.memory import SystemRam, system_ram
 from damon_exporter.testing.fake_kernel import FakeKernel
 
 MIB = 1 << 20
@@ -31,7 +31,6 @@ def blocks(sysfs: Path, *ranges: tuple[int, int], state: str = "online") -> None
         for number in range(start // BLOCK, end // BLOCK):
             folder = memory / f"memory{number}"
             folder.mkdir()
-            (folder / "phys_index").write_text(f"{number:08x}\n")
             (folder / "state").write_text(f"{state}\n")
 
 
@@ -101,6 +100,17 @@ def test_holes_inside_a_block_stay_holes(tmp_path: Path) -> None:
     firmware(tmp_path, (0x1000, 0x9EFFF, "System RAM"), (MIB, BLOCK - MIB - 1, "System RAM"))
     blocks(tmp_path, (0, BLOCK))
     assert system_ram(tmp_path) == ((0x1000, 0x9F000), (MIB, BLOCK - MIB))
+
+
+@pytest.mark.parametrize("states", [("offline", "online"), ("going-offline", "online")])
+def test_memory_that_goes_offline_and_comes_back_is_noticed(tmp_path: Path, states: tuple[str, str]) -> None:
+    firmware(tmp_path, (0x1000, GIB - 1, "System RAM"))
+    blocks(tmp_path, (0, GIB))
+    ram = SystemRam(tmp_path)
+    assert ram.ranges() == ((0x1000, GIB),)
+    for state, end in zip(states, (GIB - BLOCK, GIB), strict=True):
+        (tmp_path / "devices/system/memory/memory7/state").write_text(f"{state}\n")
+        assert ram.ranges() == system_ram(tmp_path) == ((0x1000, end),)
 
 
 def test_entries_that_cannot_be_read_are_passed_over(tmp_path: Path) -> None:

@@ -392,8 +392,8 @@ EXPORTER = Section(
             Kind.GAUGE,
             ("metric",),
             "Samples of the metric that are left out so that a scrape holds no more than export.max_series, not "
-            "counting process_*: heatmaps first, then damon_target_info, damon_pod_label_info, cgroups, whole targets; "
-            "of each the smallest first. Absent for metrics that are whole.",
+            "counting process_*: heatmaps first, then damon_target_info, damon_pod_label_info, cgroups, kinds of page, "
+            "NUMA nodes, whole targets; of each the smallest first. Absent for metrics that are whole.",
             _SELF,
         ),
         Metric(

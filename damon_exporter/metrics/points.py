@@ -38,9 +38,11 @@ def points(state: NodeState) -> Iterator[Point]:
         yield from pod_label_points(pod, labels)
     for monitor in state.monitors:
         yield from _monitor(monitor)
+        yield from node_points(monitor)
         for target in monitor.targets:
             yield from target_points(monitor.name, target)
         if monitor.attribution is not None:
+            yield from kind_points(monitor.name, monitor.attribution)
             yield from _attribution(monitor.name, monitor.attribution)
             for cgroup in monitor.attribution.cgroups:
                 yield from cgroup_points(monitor.name, monitor.attribution.bands, cgroup)
@@ -94,6 +96,20 @@ def cgroup_points(monitor: str, bands: tuple[str, ...], cgroup: CgroupState) -> 
     yield Point("damon_cgroup_standard_error_bytes", labels, cgroup.standard_error_bytes)
 
 
+def kind_points(monitor: str, attribution: Attribution) -> Iterator[Point]:
+    """What a monitor's memory is made of."""
+    for kind, sizes in attribution.kinds.items():
+        for band, size in zip(attribution.bands, sizes, strict=True):
+            yield Point("damon_page_kind_band_bytes", (monitor, kind, band), size)
+
+
+def node_points(monitor: MonitorState) -> Iterator[Point]:
+    """Where a monitor's memory lies."""
+    for node, sizes in monitor.node_band_bytes.items():
+        for band, size in sizes.items():
+            yield Point("damon_numa_access_band_bytes", (monitor.name, node, band), size)
+
+
 def pod_label_points(pod: tuple[str, str], labels: Mapping[str, str]) -> Iterator[Point]:
     """The labels of one pod, which is given by its namespace and its name."""
     for label, value in labels.items():
@@ -117,15 +133,9 @@ def _monitor(monitor: MonitorState) -> Iterator[Point]:
     yield Point("damon_targets", labels, monitor.nr_targets)
     if monitor.targets_dropped is not None:
         yield Point("damon_targets_dropped", labels, monitor.targets_dropped)
-    for node, sizes in monitor.node_band_bytes.items():
-        for band, size in sizes.items():
-            yield Point("damon_numa_access_band_bytes", (*labels, node, band), size)
 
 
 def _attribution(monitor: str, attribution: Attribution) -> Iterator[Point]:
-    for kind, sizes in attribution.kinds.items():
-        for band, size in zip(attribution.bands, sizes, strict=True):
-            yield Point("damon_page_kind_band_bytes", (monitor, kind, band), size)
     if attribution.unknown_bytes is not None:
         yield Point("damon_attribution_unknown_bytes", (monitor,), attribution.unknown_bytes)
     yield Point("damon_attribution_samples_total", (monitor,), attribution.samples_total)

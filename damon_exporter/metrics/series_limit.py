@@ -8,6 +8,8 @@ from damon_exporter.metrics.points import (
     Point,
     cgroup_points,
     heatmap_points,
+    kind_points,
+    node_points,
     pod_label_points,
     points,
     target_info,
@@ -22,9 +24,10 @@ _Key = tuple[str, object, object]
 def within_limit(state: NodeState) -> tuple[NodeState, Mapping[str, int]]:
     """Return the state without what does not fit into ``max_series`` samples, and how many of each metric that are.
 
-    Heatmaps go first, then `damon_target_info`, then the labels of pods, then cgroups, then whole targets; of each as
-    few as will do, the smallest first, so that the largest keep theirs longest. Metrics of monitors and of the exporter
-    always stay, and `damon_exporter_series_dropped`, one more sample for each metric that lost any, is counted too.
+    Heatmaps go first, then `damon_target_info`, then the labels of pods, then cgroups, kinds of page, NUMA nodes, then
+    whole targets; of each as few as will do, the smallest first, so that the largest keep theirs longest. Other metrics
+    of monitors and those of the exporter always stay, and `damon_exporter_series_dropped`, one more sample for each
+    metric that lost any, is counted too.
     """
     excess = sum(point.samples for point in points(state)) - state.max_series
     if excess <= 0:
@@ -52,6 +55,11 @@ def _in_order_of_sacrifice(state: NodeState) -> Iterator[tuple[_Key, Iterable[Po
     for pod, pod_labels in sorted(state.pod_labels.items()):
         yield ("pod", *pod), pod_label_points(pod, pod_labels)
     yield from _cgroups(state)
+    for m, monitor in enumerate(state.monitors):
+        if monitor.attribution is not None:
+            yield ("kinds", m, None), kind_points(monitor.name, monitor.attribution)
+    for m, monitor in enumerate(state.monitors):
+        yield ("nodes", m, None), node_points(monitor)
     for m, t, labels, target in targets:
         yield ("target", m, t), target_points(labels[0], replace(target, heatmap=None, owner=None))
 
@@ -95,9 +103,10 @@ def _monitor_without(monitor: MonitorState, m: int, left_out: Collection[_Key]) 
         if ("target", m, t) not in left_out
     )
     attribution = monitor.attribution and _attribution_without(monitor.attribution, m, left_out)
-    return replace(monitor, targets=targets, attribution=attribution)
+    nodes = {} if ("nodes", m, None) in left_out else monitor.node_band_bytes
+    return replace(monitor, targets=targets, attribution=attribution, node_band_bytes=nodes)
 
 
 def _attribution_without(attribution: Attribution, m: int, left_out: Collection[_Key]) -> Attribution:
     cgroups = tuple(cgroup for c, cgroup in enumerate(attribution.cgroups) if ("cgroup", m, c) not in left_out)
-    return replace(attribution, cgroups=cgroups)
+    return replace(attribution, cgroups=cgroups, kinds={} if ("kinds", m, None) in left_out else attribution.kinds)

@@ -136,6 +136,21 @@ def test_every_value_about_cgroups_and_pods_arrives_as_its_user_needs_it() -> No
     assert loaded.kubernetes.ca_file == Path("/etc/kubernetes/pki/ca.crt")
 
 
+@pytest.mark.parametrize("host", ["localhost", "node-1.Example.com.", "n_1", "10.0.0.7", "[::1]", "a" * 63, "1a"])
+def test_a_kubelet_may_have_any_host(host: str) -> None:
+    loaded = check(parse(f"kubernetes: {{kubelet_url: 'https://{host}:10250/'}}"))
+    assert loaded.kubernetes is not None
+    assert loaded.kubernetes.kubelet_url == f"https://{host}:10250"
+
+
+@pytest.mark.parametrize(
+    "host", ["a..b", ".", "*", "-a", "a-", "[v1.a]", "[10.0.0.7]", "10.0.0", "10.0.0.256", "a" * 64, "a." * 127 + "b"]
+)
+def test_what_is_no_host_has_no_kubelet(host: str) -> None:
+    with pytest.raises(ConfigError, match="is not the URL of a kubelet"):
+        check(parse(f"kubernetes: {{kubelet_url: 'https://{host}:10250'}}"))
+
+
 def test_patterns_are_ready_to_match() -> None:
     processes = load(FIXTURES / "everything.good.yml").monitors[1].processes
     assert processes is not None

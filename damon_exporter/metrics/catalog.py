@@ -303,8 +303,9 @@ ATTRIBUTION = Section(
             "damon_numa_access_band_bytes",
             Kind.GAUGE,
             (*_MONITOR, "numa_node", "band"),
-            "Bytes of the last snapshot per NUMA node and band of access ratio, by address: not sampled. numa_node is "
-            "empty for memory whose node nothing tells. Absent while nothing tells the intervals.",
+            "Bytes of the last snapshot per NUMA node and band of access ratio, by address: not sampled, so that it is "
+            "there without attribution, too. numa_node is empty for memory whose node nothing tells. Absent while "
+            "nothing tells the intervals.",
             "snapshots and sysfs devices/system/node",
         ),
         Metric("damon_attribution_samples_total", Kind.COUNTER, _MONITOR, "Pages that passes have drawn.", _SELF),

@@ -51,9 +51,9 @@ def recognised(pids: Sequence[int], found: Collection[WatchedProcess], kdamond_s
 def relabelled(targets: Places, wanted: Collection[WatchedProcess], now_ns: int, settling_ns: int) -> Places:
     """Return the list as it is to be told of at ``now_ns`` (CLOCK_MONOTONIC): nothing of who is not wanted any more.
 
-    A process that is wanted under another name has probably started another program (exec): until DAMON has looked
-    at its memory again, after ``settling_ns`` at most, its regions are those of the program before. Who changes his
-    name again meanwhile does not put that off: he could hide.
+    A process that is wanted under another name, or again, has probably started another program (exec): until DAMON has
+    looked at its memory again, after ``settling_ns`` at most, its regions are those of the program before. Who changes
+    his name again meanwhile does not put that off: he could hide.
     """
     by_identity = {process.identity: process for process in wanted}
 
@@ -61,7 +61,7 @@ def relabelled(targets: Places, wanted: Collection[WatchedProcess], now_ns: int,
         if target.process is None:  # physical memory
             return target
         process = by_identity.get(target.process.identity)
-        if process is None or target.name is None:
+        if process is None:
             return replace(target, name=None)
         if process.name == target.name:
             return replace(target, process=process)

@@ -104,6 +104,18 @@ def test_processes_of_a_group_are_summed_and_each_group_is_a_target(kernel: Fake
     assert published["a"].resident_bytes == 5 * MIB
 
 
+@on_both
+def test_who_leaves_a_group_and_comes_back_to_his_place_is_told_again(kernel: FakeKernel, exporting: Exporting) -> None:
+    add(kernel, 41, "a", 1)
+    add(kernel, 42, "a", 2)
+    exporting.settled(lambda now: sizes(now) == {"a": 3})
+    add(kernel, 41, "x", 1)
+    exporting.settled(lambda now: sizes(now) == {"a": 2})
+    add(kernel, 41, "b", 1)
+    exporting.settled(lambda now: sizes(now) == {"a": 2, "b": 1})
+    assert exporting.driven.own["db"].restarts == 0
+
+
 def test_what_is_resident_is_told_as_it_is_however_rarely_processes_are_looked_for(kernel: FakeKernel) -> None:
     add(kernel, 41, "a", 1)
     with Exporting(kernel.paths, GROUPS.replace("refresh: 100ms", "refresh: 1h")) as exporting:

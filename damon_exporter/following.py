@@ -8,7 +8,7 @@ from dataclasses import replace
 from damon_exporter.config import Monitor
 from damon_exporter.hold import Hold
 from damon_exporter.kernel import procfs
-from damon_exporter.kernel.errors import Gone, KernelError, NotOurs, Stuck
+from damon_exporter.kernel.errors import Gone, KernelError, NotOurs, Rejected, Stuck
 from damon_exporter.kernel.paths import KernelPaths
 from damon_exporter.kernel.plan import KdamondPlan
 from damon_exporter.kernel.procfs import Identity
@@ -115,17 +115,23 @@ class Following:
         return self._failed_in_a_row < MOST_FAILURES
 
     def _try(self, hold: Hold, pid: int, running: Planned, seating: Seating, now: float) -> bool:
-        """Commit once, if that changes anything; False if a process has ended just before: then only files changed."""
+        """Commit once, if that changes anything; False if that failed over a process that ended just then."""
         listed, to_list = ([target.identity for target in targets] for targets in (running.targets, seating.targets))
         if to_list == listed and not self.staged:
             return True  # who comes waits for the places of those who have just left
         planned = plan_monitor(self._monitor, seating.targets, hold.abilities, self._paths, running.plan.max_regions)
         shown, self._shown = self._shown, None
+        hold.claim.stage(hold.slot, pid, shown, planned.plan, seating.fresh)
         try:
-            hold.claim.commit(hold.slot, pid, shown, planned.plan, seating.fresh, lambda: self._require_living(seating))
-        except _JustEnded:
+            hold.claim.commit(hold.slot, pid, lambda: self._require_living(seating))
+        except Rejected as problem:
+            if hold.slot.pid() != pid or not self._ended(seating):
+                raise
+            self.failures += not isinstance(problem, _JustEnded)
+            log.debug("monitor %s: %s", self._monitor.name, problem)
             self._shown = planned.plan.beginning(seating.fresh)
             return False
+        hold.claim.settle(hold.slot, planned.plan, seating.fresh)
         self.planned = replace(planned, targets=seating.known_since(time.monotonic_ns()))
         self._shown = planned.plan
         if not hold.abilities.commits_keep_time:  # more frequent ones would put looks at mappings off for ever
@@ -135,7 +141,7 @@ class Following:
     def _require_living(self, seating: Seating) -> None:
         """Raise `_JustEnded` if a process has: the kernel would refuse the list, and an old one end the kdamond."""
         if self._ended(seating):
-            raise _JustEnded("a process has just ended")
+            raise _JustEnded("a process that should be watched has just ended")
 
     def _ended(self, seating: Seating) -> frozenset[Identity]:
         """Return who is on the list and has ended. Nobody follows those who are listed though they have left."""
@@ -145,6 +151,10 @@ class Following:
             for target in seating.targets
             if target.identity and (target.identity in followed or (_has_left(target) and not self.lingers(target)))
         )
+
+
+class _JustEnded(Rejected):
+    """We know before the kernel does that a process is not there any more."""
 
 
 def _has_left(target: ListedTarget) -> bool:
@@ -157,7 +167,3 @@ def _settling_seconds(planned: Planned, abilities: Abilities) -> float:
     intervals = planned.plan.intervals
     updates = 1 if abilities.commits_keep_time else 2  # one, and a commit that puts the second off
     return (updates * intervals.update_us + intervals.aggregation_us) / 1e6
-
-
-class _JustEnded(KernelError):
-    """A process that should be watched is not there any more."""

@@ -106,23 +106,27 @@ class Claim:
         require_ours(slot, pid=0)
         self._stage(slot, plan, plan.leaves(), self._token(plan.fingerprint))
 
-    def commit(
-        self, slot: Slot, pid: int, running: KdamondPlan | None, plan: KdamondPlan, fresh: Collection[int], check: Check
+    def stage(
+        self, slot: Slot, pid: int, running: KdamondPlan | None, plan: KdamondPlan, fresh: Collection[int]
     ) -> None:
-        """Have the kdamond that runs take over a plan; ``fresh`` are the targets that it does not know yet, by index.
+        """Write a plan for the kdamond that runs; ``fresh`` are the targets that it does not know yet, by index.
 
-        ``running`` is the plan that the files show; None if they may show anything.
-
-        ``check`` is called right before, and raises `KernelError` if a process of the plan has just ended: before 6.14
-        a list with one that cannot be found ends the kdamond, and the command succeeds. So its state and pid are
-        looked at afterwards, too. Until then no fingerprint stands in the token: what a killed exporter leaves
-        between is not adopted. Raises `Gone` if the kdamond has ended.
+        ``running`` is the plan that the files show; None if they may show anything. Until the plan is taken over no
+        fingerprint stands in the token: what a killed exporter leaves between is not adopted.
         """
         require_ours(slot, pid)
         beginning = plan.beginning(fresh)
         self._stage(slot, plan, beginning.changes(running) if running else beginning.untuned(), self._token(0))
         if plan.tuned:  # what the files do not show, a commit would take back
             self._writer.write(slot.state_file, "update_tuned_intervals", lambda: require_ours(slot, pid))
+
+    def commit(self, slot: Slot, pid: int, check: Check) -> None:
+        """Have the kdamond that runs take over what is staged. Raises `Gone` if it has ended.
+
+        ``check`` is called right before, and raises `KernelError` if a process of the plan has just ended: before 6.14
+        a list with one that cannot be found ends the kdamond, and the command succeeds. So its state and pid are
+        looked at afterwards, too.
+        """
 
         def still_ours() -> None:
             require_ours(slot, pid)
@@ -132,6 +136,9 @@ class Claim:
         self._writer.submit(slot.state_file, "commit", still_ours, longer).result()
         if slot.pid() != pid:
             raise Gone(f"the kdamond of {slot.folder} has ended: a process that it should watch ended just then")
+
+    def settle(self, slot: Slot, plan: KdamondPlan, fresh: Collection[int]) -> None:
+        """Have the files show a plan that was taken over, and the token that it runs."""
         slot.write(plan.settled(fresh))
         slot.write([(TOKEN_FILE, str(self._token(plan.fingerprint)))])
 

@@ -54,7 +54,11 @@ class DamonTree:
 
 
 class Slot:
-    """One kdamond's folder."""
+    """One kdamond's folder.
+
+    Its files are looked at many times a second, and `pathlib` interns every name that it joins: Python's table of such
+    names would be made anew again and again. So paths are text here.
+    """
 
     def __init__(self, folder: Path, index: int) -> None:
         self.folder = folder
@@ -71,24 +75,24 @@ class Slot:
 
     def pid(self) -> int:
         """Return the pid of the kdamond that runs, in the initial pid namespace; 0 if none does."""
-        return max(int(patiently_read(self.folder / "pid")), 0) if self.running() else 0
+        return max(int(patiently_read(f"{self.folder}/pid")), 0) if self.running() else 0
 
     def read(self, leaf: str) -> str:
         """Return the value of a file below this slot."""
-        return read_value(self.folder / leaf)
+        return read_value(f"{self.folder}/{leaf}")
 
     def number(self, leaf: str) -> int:
         """Return the number in a file below this slot."""
-        return read_number(self.folder / leaf)
+        return read_number(f"{self.folder}/{leaf}")
 
     def has(self, leaf: str) -> bool:
         """Is there such a file or folder, that is, does this kernel have it?"""
-        return is_there(self.folder / leaf)
+        return is_there(f"{self.folder}/{leaf}")
 
     def write(self, leaves: Iterable[Leaf]) -> None:
         """Write files and read each back; raises `KernelError` naming the file."""
         for leaf, value in leaves:
-            path = self.folder / leaf
+            path = f"{self.folder}/{leaf}"
             patiently_write(path, value)
             _confirm(path, value)
 
@@ -125,7 +129,7 @@ class Slot:
         return Intervals(self.number(f"{INTERVALS}/sample_us"), self.number(f"{INTERVALS}/aggr_us"))
 
 
-def _confirm(path: Path, value: str) -> None:
+def _confirm(path: Path | str, value: str) -> None:
     """Read a value back: what the kernel did not take must not be believed."""
     found = read_value(path)
     if not _same(found, value):

@@ -19,7 +19,7 @@ def unchecked() -> None:
     """The check of what may be written in any case."""
 
 
-def is_there(path: Path) -> bool:
+def is_there(path: Path | str) -> bool:
     """Is there such a file, and may we look? Unlike `Path.exists`, a forbidden folder on the way is just a no."""
     return os.access(path, os.F_OK, effective_ids=True)
 
@@ -52,7 +52,7 @@ def read_text(path: Path | str, most: int = LARGEST_FILE) -> str:
         raise explain(error, "read", path) from error
 
 
-def read_number(path: Path, base: int = 10) -> int:
+def read_number(path: Path | str, base: int = 10) -> int:
     """Return a file's number; raises `KernelError`, also if it is none."""
     text = read_value(path)
     try:
@@ -61,7 +61,7 @@ def read_number(path: Path, base: int = 10) -> int:
         raise Rejected(f"{path} reads {text!r}, which is no number") from error
 
 
-def write_value(path: Path, value: object) -> None:
+def write_value(path: Path | str, value: object) -> None:
     """Write one value with one write(2); raises `KernelError`."""
     try:
         fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
@@ -73,7 +73,7 @@ def write_value(path: Path, value: object) -> None:
         raise explain(error, f"write '{value}' to", path) from error
 
 
-def patiently_read(path: Path) -> str:
+def patiently_read(path: Path | str) -> str:
     """Read a file that answers EBUSY while a command of anybody's is under way."""
     for delay in BUSY_DELAYS:
         try:
@@ -83,7 +83,7 @@ def patiently_read(path: Path) -> str:
     return read_value(path)
 
 
-def patiently_write(path: Path, value: object, check: Check = unchecked) -> None:
+def patiently_write(path: Path | str, value: object, check: Check = unchecked) -> None:
     """Write a file that answers EBUSY while a command of anybody's is under way.
 
     ``check`` is called right before every try: EBUSY means that somebody else gives commands, too.

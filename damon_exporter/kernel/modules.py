@@ -35,36 +35,36 @@ def modules(paths: KernelPaths) -> tuple[Module, ...]:
 
 
 def _module(paths: KernelPaths, name: str) -> Module | None:
-    folder = paths.module_parameters(name)
+    folder = str(paths.module_parameters(name))
     try:
-        enabled = read_value(folder / "enabled") in ("Y", "y", "1")
+        enabled = read_value(f"{folder}/enabled") in ("Y", "y", "1")
     except KernelError:
         return None
-    pid = _number_or_none(paths, name, "kdamond_pid")
+    pid = _number_or_none(f"{folder}/kdamond_pid")
     return Module(
         name=name,
         enabled=enabled,
         pid=pid if pid and pid > 0 else None,
-        intervals=_intervals(paths, name),
-        tuned=name == DAMON_STAT or bool(_number_or_none(paths, name, "autotune_monitoring_intervals")),
-        addr_unit=_number_or_none(paths, name, "addr_unit") or 1,
+        intervals=_intervals(folder, name),
+        tuned=name == DAMON_STAT or bool(_number_or_none(f"{folder}/autotune_monitoring_intervals")),
+        addr_unit=_number_or_none(f"{folder}/addr_unit") or 1,
     )
 
 
-def _intervals(paths: KernelPaths, name: str) -> Intervals | None:
+def _intervals(folder: str, name: str) -> Intervals | None:
     if name == DAMON_STAT:
-        aggregation = _number_or_none(paths, name, "aggr_interval_us")
+        aggregation = _number_or_none(f"{folder}/aggr_interval_us")
         if not aggregation:
             return None
         return Intervals(aggregation // DAMON_STAT_MAX_NR_ACCESSES, aggregation)
-    sample = _number_or_none(paths, name, "sample_interval")
-    aggregation = _number_or_none(paths, name, "aggr_interval")
+    sample = _number_or_none(f"{folder}/sample_interval")
+    aggregation = _number_or_none(f"{folder}/aggr_interval")
     return Intervals(sample, aggregation) if sample and aggregation else None
 
 
-def _number_or_none(paths: KernelPaths, name: str, parameter: str) -> int | None:
+def _number_or_none(parameter: str) -> int | None:
     try:
-        text = read_value(paths.module_parameters(name) / parameter)
+        text = read_value(parameter)
         return int({"Y": "1", "N": "0"}.get(text, text))
     except (KernelError, ValueError):
         return None

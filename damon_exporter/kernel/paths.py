@@ -25,4 +25,4 @@ class KernelPaths:
 
     def module_parameters(self, module: str) -> Path:
         """The folder of a DAMON module's parameters, there only if the module is built in."""
-        return self.sysfs / "module" / module / "parameters"
+        return self.sysfs / f"module/{module}/parameters"

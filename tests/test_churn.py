@@ -16,6 +16,7 @@ import pytest
 from driving import SETTLED, Driven, on_both
 from running import Running, path_flags
 from vm.exporter import Metrics
+from vm.growth import growth, quarter
 
 from damon_exporter.matching import SHORTEST_LIFE
 from damon_exporter.testing.fake_kernel import FakeKernel
@@ -167,14 +168,10 @@ class Seen:
     log: str
     code: int
 
-    def quarter(self, number: int, of: Callable[[Metrics], float]) -> float:
-        """The mean of something over the scrapes of one quarter of the time, 0 to 3."""
-        begin, end = SECONDS * number / 4, SECONDS * (number + 1) / 4
-        return statistics.mean(of(scrape.metrics) for scrape in self.scrapes if begin <= scrape.at < end)
-
-    def growth(self, of: Callable[[Metrics], float]) -> float:
-        """How much larger it is in the last quarter than in the second; the first is for warming up."""
-        return self.quarter(3, of) - self.quarter(1, of)
+    @property
+    def meanwhile(self) -> list[Metrics]:
+        """What was served while processes came and went."""
+        return [scrape.metrics for scrape in self.scrapes if scrape.at < SECONDS]
 
 
 @pytest.fixture(scope="module")
@@ -197,14 +194,15 @@ def test_every_scrape_answers_soon(seen: Seen) -> None:
 
 def test_there_is_always_something_to_tell_of_many_processes(seen: Seen) -> None:
     """What comes after would be true of an exporter that has given up, too."""
-    told = seen.quarter(3, lambda metrics: metrics.get("damon_targets", monitor="jobs") or 0)
+    told = quarter(seen.meanwhile, 3, lambda metrics: metrics.get("damon_targets", monitor="jobs") or 0)
     assert told > 0.5
-    assert seen.quarter(3, lambda metrics: len(metrics.all("damon_cgroup_standard_error_bytes"))) > 0.5
+    assert quarter(seen.meanwhile, 3, lambda metrics: len(metrics.all("damon_cgroup_standard_error_bytes"))) > 0.5
 
 
 def test_the_number_of_series_does_not_grow(seen: Seen) -> None:
     """It swings by some groups of 55 and jobs of 19 each: were those of every job kept, it would rise by a thousand."""
-    assert abs(seen.growth(lambda metrics: len(metrics.samples))) < 0.25 * seen.quarter(1, lambda m: len(m.samples))
+    grown = growth(seen.meanwhile, lambda metrics: len(metrics.samples))
+    assert abs(grown) < 0.25 * quarter(seen.meanwhile, 1, lambda metrics: len(metrics.samples))
 
 
 def test_memory_does_not_grow(seen: Seen) -> None:
@@ -212,13 +210,13 @@ def test_memory_does_not_grow(seen: Seen) -> None:
 
     In a minute 250 processes lie between the two quarters, in ten 2500: what stays of each shows all the more.
     """
-    growth = seen.growth(lambda metrics: metrics.value("process_resident_memory_bytes"))
-    assert growth < 2 * MIB, f"{growth / MIB:.1f} MiB"
+    grown = growth(seen.meanwhile, lambda metrics: metrics.value("process_resident_memory_bytes"))
+    assert grown < 2 * MIB, f"{grown / MIB:.1f} MiB"
 
 
 def test_open_files_do_not_grow(seen: Seen) -> None:
     """They swing by two or three: those of the connection that asks, and of what is being read just then."""
-    assert abs(seen.growth(lambda metrics: metrics.value("process_open_fds"))) < 2
+    assert abs(growth(seen.meanwhile, lambda metrics: metrics.value("process_open_fds"))) < 2
 
 
 def test_nothing_counts_as_an_error_but_lists_with_a_process_that_had_just_ended(seen: Seen) -> None:

@@ -30,7 +30,7 @@ def ask(url: str, headers: dict[str, str], ca_file: Path | None, seconds: float,
     """
     context = _trusting(url, ca_file, time.monotonic() + seconds)
     try:
-        with requests.Session() as session:
+        with _Session() as session:
             session.trust_env = False  # .netrc, too: its password would take the place of the token
             session.mount("https://", _Adapter(context))
             session.headers.update({"Accept-Encoding": "gzip", "User-Agent": "damon-exporter"})
@@ -90,6 +90,13 @@ def _trusting(url: str, ca_file: Path | None, deadline: float) -> "_Context":
         reason = (error.strerror or str(error)).lower()
         raise NamesUnavailable(url, f"{ca_file} holds nobody to trust: {reason}") from error
     return context
+
+
+class _Session(requests.Session):
+    """Looks at no redirect: it would read the body of the answer to its end for that, whatever it expands to."""
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """Nowhere."""
 
 
 class _Adapter(HTTPAdapter):

@@ -1,6 +1,7 @@
 """What a kubelet tells, and what it may do to us while it does."""
 
 import gzip
+import resource
 import subprocess
 import sys
 import time
@@ -154,6 +155,15 @@ def test_a_redirect_is_not_followed(refusal: Callable[[Answer], str], played: Pl
         assert elsewhere.requests == []
     assert said.startswith("it redirects elsewhere")
     assert len(played.requests) == 1
+
+
+def test_the_body_of_a_redirect_is_not_read(refusal: Callable[[Answer], str]) -> None:
+    """Compressed twice, in a way that we do not ask for, a few kilobytes are gigabytes."""
+    bomb = gzip.compress(gzip.compress(bytes(256 << 20)))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    said = refusal(status(302, bomb, Location="/pods", Content_Encoding="gzip, gzip"))
+    assert said.startswith("it redirects elsewhere")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 << 10
 
 
 def test_no_proxy_of_the_environment_is_used(

@@ -116,10 +116,8 @@ class Attributor:
             return None
         inodes, of_draw = np.unique(self._frames.cgroups(drawn.draws.frame), return_inverse=True)
         inode_bytes = sum_bytes(drawn.draws.weight_bytes, of_draw, len(inodes)).tolist()
-        owners = self._cgroups.owners(inodes.tolist())
-        shown = self._cgroups.choose(zip(owners, inode_bytes, strict=True))
-        index = {owner: i for i, owner in enumerate(shown)}
-        series = np.array([-1 if owner is None else index.get(owner, -1) for owner in owners], np.intp)
+        shown, of_inode = self._cgroups.told(dict(zip(inodes.tolist(), inode_bytes, strict=True)))
+        series = np.array(of_inode, np.intp)
         unknown_bytes = sum(compress(inode_bytes, (series < 0) & (inodes != 0)))
         return self._states(drawn, shown, series[of_draw]), unknown_bytes
 

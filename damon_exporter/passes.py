@@ -58,6 +58,8 @@ class Passes:
     def work(self, now: float) -> None:
         """Make the passes that are due at ``now`` (CLOCK_MONOTONIC, s)."""
         views = self._views
+        for name in self._runs.keys() - views.keys():
+            self._runs[name].forget()
         for name, view in views.items():
             if name not in self._runs:
                 self._runs[name] = _Run(self._new_attributor())
@@ -92,6 +94,10 @@ class _Run:
         self.attributor = attributor
         self.due = 0.0
         self.result: Attribution | None = None
+
+    def forget(self) -> None:
+        """The kdamond has gone: what was seen of memory is not what another one sees."""
+        self.due, self.result = 0.0, None
 
     def living(self) -> Attribution | None:
         """Return what the last pass has told, of cgroups that are still there."""

@@ -1,6 +1,6 @@
 """Which cgroups are told apart by attribution, and under which names, from pass to pass."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from damon_exporter.containers.named import PodLookup
 from damon_exporter.escaping import printable
@@ -28,40 +28,48 @@ class ShownCgroups:
         self._tree = tree
         self._pod_of = pod_of
         self._met: dict[str, Owner] = {}
-        self._sizes: dict[Owner, float] = {}
-        self._shown: frozenset[Owner] = frozenset()
+        self._sizes: dict[str, float] = {}
+        self._shown: frozenset[str] = frozenset()
 
     def unsupported(self) -> str | None:
         """Return why cgroups cannot be told, with the cure; None if they can."""
         return self._tree.unsupported()
 
-    def owners(self, inodes: Sequence[int]) -> list[Owner | None]:
-        """Return whose each inode is; None if it is no cgroup that is asked for, or has gone."""
-        paths = self._tree.paths(inodes)
-        matches = {inode: match for inode, path in paths.items() if (match := self._deepest(path))}
-        living = {path for path in self._met.keys() | set(matches.values()) if self._tree.has(path)}
-        self._met = {path: self._owner(path) for path in living}  # named anew: its pod may be known by now
-        return [self._met.get(matches[inode]) if inode in matches else None for inode in inodes]
+    def told(self, inode_bytes: Mapping[int, int]) -> tuple[list[Owner], list[int]]:
+        """Return whose memory is shown after a pass that has found so many bytes of each cgroup.
 
-    def choose(self, found: Iterable[tuple[Owner | None, int]]) -> list[Owner]:
-        """Return those to show, after a pass that has found so many bytes of each."""
-        sizes: dict[Owner | None, int] = {}
-        for owner, size in found:
-            sizes[owner] = sizes.get(owner, 0) + size
-        self._sizes = {
-            owner: (1 - NEWEST_SHARE) * self._sizes.get(owner, 0.0) + NEWEST_SHARE * sizes.get(owner, 0)
-            for owner in self._met.values()
-        }
-        largest = sorted(self._sizes, key=self._rank, reverse=True)[: self._limit]
-        self._shown = frozenset(largest)
-        return largest
+        And for each inode which of them it belongs to, -1 if it is no cgroup that is asked for, has gone, or is small.
+        """
+        matches = self._matches(inode_bytes)
+        sizes = dict.fromkeys(self._met, 0)
+        for inode, path in matches.items():
+            sizes[path] += inode_bytes[inode]
+        before = {path: self._sizes.get(path, float(size)) for path, size in sizes.items()}
+        self._sizes = {path: (1 - NEWEST_SHARE) * before[path] + NEWEST_SHARE * size for path, size in sizes.items()}
+        shown = self._largest()
+        self._shown = frozenset(path for path, owner in self._met.items() if owner in shown)
+        index = {owner: i for i, owner in enumerate(shown)}
+        return shown, [index.get(self._met[matches[inode]], -1) if inode in matches else -1 for inode in inode_bytes]
 
     def living(self) -> Collection[Owner]:
         """Return those that are shown of which a cgroup is still there."""
-        return {owner for path, owner in self._met.items() if owner in self._shown and self._tree.has(path)}
+        return {self._met[path] for path in self._shown if self._tree.has(path)}
 
-    def _rank(self, owner: Owner) -> float:
-        return self._sizes[owner] * (SHOWN_COUNT if owner in self._shown else 1)
+    def _matches(self, inodes: Iterable[int]) -> dict[int, str]:
+        """Return the cgroup that names the series of each inode, of those that are there, and meet it."""
+        paths = self._tree.paths([*inodes])
+        matches = {inode: match for inode, path in paths.items() if (match := self._deepest(path))}
+        living = {path for path in self._met.keys() | set(matches.values()) if self._tree.has(path)}
+        self._met = {path: self._owner(path) for path in living}  # named anew: its pod may be known by now
+        return {inode: match for inode, match in matches.items() if match in living}
+
+    def _largest(self) -> list[Owner]:
+        """Return the largest; who has been shown, under whatever name, before who has not."""
+        ranks: dict[Owner, float] = {}
+        for path, owner in self._met.items():
+            weight = SHOWN_COUNT if path in self._shown else 1
+            ranks[owner] = ranks.get(owner, 0.0) + weight * self._sizes[path]
+        return sorted(ranks, key=ranks.__getitem__, reverse=True)[: self._limit]
 
     def _deepest(self, path: str) -> str | None:
         matches = filter(None, (glob.deepest(path) for glob in self._globs))

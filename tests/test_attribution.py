@@ -291,6 +291,26 @@ def test_who_has_been_shown_stays_until_another_is_twice_as_large_for_some_passe
     assert shown == sorted(shown)
 
 
+def test_who_gets_his_pods_name_keeps_his_series(machine: Machine) -> None:
+    """The kubelet may answer after the first pass."""
+    machine.add(40, "/pods/cart/c1")
+    machine.add(30, "/small")
+    named: set[str] = set()
+    attributor = machine.attributor(asked("/**", limit=1), lambda path: pods(path) if path in named else Named())
+    assert pages(passed(attributor, machine.view())) == {"/pods/cart/c1": [40, 0]}
+    named.add("/pods/cart/c1")
+    assert [state.owner.pod for state in passed(attributor, machine.view()).cgroups] == ["cart"]
+
+
+def test_who_comes_later_and_is_twice_as_large_is_shown_at_once(machine: Machine) -> None:
+    """As after a restart of a container: nothing is known yet that a mean could be made of."""
+    machine.add(30, "/small")
+    attributor = machine.attributor(asked("/**", limit=1))
+    passed(attributor, machine.view())
+    machine.add(61, "/large")
+    assert pages(passed(attributor, machine.view())) == {"/large": [61, 0]}
+
+
 def test_a_cgroup_of_which_no_page_is_drawn_is_still_there_with_nothing(machine: Machine) -> None:
     """Or the mean over passes would be that of the lucky ones."""
     machine.add(2000, "/large")

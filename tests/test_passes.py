@@ -92,6 +92,15 @@ def test_nothing_is_told_of_a_monitor_that_has_gone(passes: NewPasses) -> None:
     assert set(passing.results) == {"other"}
 
 
+def test_nothing_that_was_told_before_is_told_of_a_monitor_that_comes_back(passes: NewPasses) -> None:
+    passing = passes(interval="1h")
+    for now, views in ((100.0, {"node": view()}), (101.0, {}), (102.0, {"node": view(mib=4)})):
+        passing.offer(views)
+        passing.work(now)
+    assert sum(map(sum, passing.results["node"].kinds.values())) == 4 * MIB
+    assert samples(passing) == 6 * MIB_FRAMES
+
+
 # What goes wrong
 
 

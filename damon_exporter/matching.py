@@ -1,10 +1,11 @@
 """Which processes a monitor's selectors match, whose they are, and what their group is called."""
 
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from damon_exporter.command_lines import CommandLines
 from damon_exporter.config import Processes
 from damon_exporter.config.kubernetes import PodMatch
 from damon_exporter.config.processes import Match
@@ -36,6 +37,15 @@ class Matches:
     dropped: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class _Fits:
+    """Where a process is, and the entries that fit it, each with the cgroup that it chooses by; "" if by none."""
+
+    cgroup: str
+    pod: Named
+    entries: Sequence[tuple[Match, str]]
+
+
 class ProcessFinder:
     """Looks at /proc; ``pod_of`` names pods and containers."""
 
@@ -44,6 +54,7 @@ class ProcessFinder:
         self._path = paths.procfs
         self._cgroups = CgroupNamespace(paths.sysfs, paths.procfs)
         self._pod_of = pod_of
+        self._command_lines = CommandLines(paths.procfs)
         self._named_pids = {entry.pid for entry in chosen.match}
 
     def find(self, watched: Collection[Identity] = ()) -> Matches:
@@ -67,14 +78,18 @@ class ProcessFinder:
         return Matches(tuple(taken), len(found) - len(taken))
 
     def _matching(self) -> Iterator[WatchedProcess]:
-        for process in self._candidates():
-            if (
-                process.alive
-                and (process.pid in self._named_pids or self._is_grown(process))
-                and (owner := self._match(process))
-            ):
-                name = self._group_name(process, owner)
-                yield WatchedProcess(process.pid, process.start_ticks, name, owner)
+        self._command_lines.begin()
+        eligible = [
+            found
+            for process in self._candidates()
+            if process.alive
+            and (process.pid in self._named_pids or self._is_grown(process))
+            and (found := self._eligible(process))
+        ]
+        for process, fits in sorted(eligible, key=self._line_length):
+            if owner := self._owner(process, fits):
+                yield WatchedProcess(process.pid, process.start_ticks, self._group_name(process, owner), owner)
+        self._command_lines.end()
 
     def _is_grown(self, process: procfs.Process) -> bool:
         uptime = time.clock_gettime(time.CLOCK_BOOTTIME)
@@ -88,8 +103,8 @@ class ProcessFinder:
         looked_up = (procfs.process(self._path, pid) for pid in dict.fromkeys(pids) if pid is not None)
         return (process for process in looked_up if process)
 
-    def _match(self, process: procfs.Process) -> Owner | None:
-        """Return whose the process is if any entry fits it, what is cheap to tell first."""
+    def _eligible(self, process: procfs.Process) -> tuple[procfs.Process, "_Fits"] | None:
+        """Return the process with the entries that fit it as far as can be told without its command line, if any do."""
         entries = [
             entry
             for entry in self._chosen.match
@@ -99,14 +114,25 @@ class ProcessFinder:
             return None
         cgroup = self._cgroups.of_process(process.pid)
         pod = self._pod_of(cgroup)
-        for entry in entries:
-            where = entry.cgroup.deepest(cgroup) if entry.cgroup else cgroup
-            if where is not None and _fits_pod(entry.pod, pod) and self._fits_command_line(entry, process):
-                return Owner(printable(where), pod.namespace, pod.pod, pod.container)
-        return None
+        places = [(entry, entry.cgroup.deepest(cgroup) if entry.cgroup else "") for entry in entries]
+        fitting = [(entry, where) for entry, where in places if where is not None and _fits_pod(entry.pod, pod)]
+        return (process, _Fits(cgroup, pod, fitting)) if fitting else None
 
-    def _fits_command_line(self, entry: Match, process: procfs.Process) -> bool:
-        return entry.cmdline is None or entry.cmdline.fullmatch(procfs.command_line(self._path, process.pid))
+    def _line_length(self, found: "tuple[procfs.Process, _Fits]") -> int:
+        process, fits = found
+        return len(self._command_lines.read(process)) if any(entry.cmdline for entry, _ in fits.entries) else 0
+
+    def _owner(self, process: procfs.Process, fits: "_Fits") -> Owner | None:
+        """Return whose the process is if any entry fits it: by the deepest cgroup that one of them matches."""
+        chosen = [
+            where
+            for entry, where in fits.entries
+            if entry.cmdline is None or self._command_lines.fits(entry.cmdline, process)
+        ]
+        if not chosen:
+            return None
+        where, pod = max(chosen, key=len) or fits.cgroup, fits.pod
+        return Owner(printable(where), pod.namespace, pod.pod, pod.container)
 
     def _group_name(self, process: procfs.Process, owner: Owner) -> str:
         words = {

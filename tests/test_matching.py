@@ -303,6 +303,20 @@ def test_groups_are_named_by_pods_and_what_nobody_names_is_one_group(pods: FakeK
     ]
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_of_all_entries_that_fit_the_deepest_cgroup_names_the_group(kernel: FakeKernel, order: int) -> None:
+    kernel.add_process(41, "nginx", cgroup="/system.slice/nginx.service/workers")
+    kernel.add_process(42, "other", cgroup="/system.slice/nginx.service")
+    entries = [{"comm": "nginx"}, {"cgroup": "/system.slice/*"}][::order]
+    found = matching(kernel, *entries, group_by="{cgroup}")
+    assert {process.name for process in found} == {"/system.slice/nginx.service"}
+    deeper = matching(kernel, *[*entries, {"cgroup": "/system.slice/**"}][::order], group_by="{cgroup}")
+    assert [process.name for process in deeper] == [
+        "/system.slice/nginx.service/workers",
+        "/system.slice/nginx.service",
+    ]
+
+
 def test_a_process_knows_whose_it_is(pods: FakeKernel) -> None:
     (found,) = matching(pods, {"pid": 41})
     assert found.owner == Owner("/kubepods/pod1/a", "shop", "cart-7f", "app")

@@ -1,6 +1,7 @@
 """One configured monitor and the slot that it has: started, looked after, left alone when somebody takes it."""
 
 import logging
+from collections.abc import Iterable, Iterator
 
 from damon_exporter import planning
 from damon_exporter.analysis.snapshot import Intervals
@@ -14,6 +15,7 @@ from damon_exporter.kernel.damon_sysfs import Slot
 from damon_exporter.kernel.errors import Gone, KernelError, NotOurs, Rejected, Unsupported
 from damon_exporter.kernel.ownership import slot_token
 from damon_exporter.kernel.paths import KernelPaths
+from damon_exporter.kernel.procfs import Process
 from damon_exporter.planning import Abilities, Planned
 from damon_exporter.roster import ListedTarget, Waiting, Watched
 from damon_exporter.seating import recognised, seated
@@ -156,12 +158,23 @@ class Keeper:
         return planning.plan_monitor(self.monitor, targets, abilities, self._paths)
 
     def _recognise(self, slot: Slot, pid: int, now: float) -> tuple[ListedTarget, ...]:
-        """Return the targets of a kdamond that an earlier run has left."""
-        found = self._targets.find(now)
+        """Return the targets of a kdamond that an earlier run has left.
+
+        A process that has started after the kdamond may have got the pid of one that was watched.
+        """
         if self.monitor.operations == "paddr":
             return ()
+        listed = slot.pid_targets()
         kdamond = procfs.process(self._paths.procfs, pid)
-        return recognised(slot.pid_targets(), found, kdamond.start_ticks if kdamond else 0)
+        watched = [process.identity for process in self._older(listed, kdamond)]
+        self._targets.resume(watched)
+        return recognised(listed, [found for found in self._targets.find(now) if found.identity in watched])
+
+    def _older(self, pids: Iterable[int], kdamond: Process | None) -> Iterator[Process]:
+        for pid in pids:
+            process = procfs.process(self._paths.procfs, pid)
+            if process and kdamond and process.start_ticks < kdamond.start_ticks:
+                yield process
 
     def _start(self, hold: Hold, now: float) -> None:
         """Start the monitor, unless a command whose answer came late has done so."""

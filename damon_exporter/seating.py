@@ -35,12 +35,9 @@ def seated(processes: Sequence[WatchedProcess]) -> Places:
     return tuple(ListedTarget(process.name, process) for process in processes)
 
 
-def recognised(pids: Sequence[int], found: Collection[WatchedProcess], kdamond_started: int) -> Places:
-    """Return the list of a kdamond that an earlier run has left, from its files.
-
-    A process that has started after the kdamond (ticks since boot) may have got the pid of one that was watched.
-    """
-    by_pid = {process.pid: process for process in found if process.start_ticks < kdamond_started}
+def recognised(pids: Sequence[int], found: Collection[WatchedProcess]) -> Places:
+    """Return the list of a kdamond that an earlier run has left: of its ``pids``, who is among those ``found``."""
+    by_pid = {process.pid: process for process in found}
     processes = [by_pid.get(pid) for pid in pids]
     return tuple(
         ListedTarget(process.name, process) if process else ListedTarget(None, WatchedProcess(pid, 0, ""))

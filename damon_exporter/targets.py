@@ -32,6 +32,9 @@ class Targets(Protocol):
     def dropped(self) -> int | None:
         """How many processes match and are left out, None where none are matched."""
 
+    def resume(self, watched: Collection[Identity]) -> None:
+        """These are watched already, by a kdamond that an earlier run has left."""
+
     def missing(self, now: float) -> str | None:
         """Return why there is nothing to watch, None if there is something."""
 
@@ -62,6 +65,9 @@ class PhysicalMemory:
 
     dropped = None
 
+    def resume(self, _: Collection[Identity]) -> None:
+        """Nothing more to know."""
+
     def missing(self, _: float) -> None:
         """Nothing ever is."""
 
@@ -90,12 +96,17 @@ class MatchingProcesses:
         self._finder = ProcessFinder(chosen, paths, pod_of)
         self._deaths = Deaths(paths.procfs)
         self._found = Matches()
+        self._watched: Collection[Identity] = ()
         self._next_look = 0.0
 
     @property
     def dropped(self) -> int:
         """How many match and are left out."""
         return self._found.dropped
+
+    def resume(self, watched: Collection[Identity]) -> None:
+        """Let these stay while they match."""
+        self._watched, self._next_look = watched, 0.0
 
     def missing(self, now: float) -> str | None:
         """Say that nothing matches, or nothing large enough."""
@@ -131,8 +142,9 @@ class MatchingProcesses:
     def _look(self, now: float) -> Matches:
         if now >= self._next_look:
             began = time.thread_time()
-            self._found = self._finder.find({process.identity for process in self._found.taken})
-            self._deaths.follow(process.identity for process in self._found.taken)
+            self._found = self._finder.find(self._watched)
+            self._watched = {process.identity for process in self._found.taken}
+            self._deaths.follow(self._watched)
             self._next_look = now + max(self._chosen.refresh, REST_PER_LOOK * (time.thread_time() - began))
         return self._found
 
@@ -147,6 +159,9 @@ class StartedCommand:
         self._path = path
         self._process: subprocess.Popen[bytes] | None = None
         self._failure: str | None = None
+
+    def resume(self, _: Collection[Identity]) -> None:
+        """What an earlier run has started is not ours any more."""
 
     def missing(self, _: float) -> str | None:
         """Say that it has ended, and how."""

@@ -25,6 +25,7 @@ GROUPS = SETTLED + (
     "monitors: [{name: db, operations: vaddr, intervals: {sample: 1ms, aggregation: 10ms, update: 20ms}, "
     "processes: {match: [{comm: a}, {comm: b}, {comm: c}], limit: 4, refresh: 100ms}}]\n"
 )
+KEEPING = GROUPS.replace("settle: 0s", "settle: 0s, on_exit: keep")
 TARGETS = "0/contexts/0/targets"
 
 
@@ -360,8 +361,7 @@ def test_what_is_left_out_is_told(kernel: FakeKernel, exporting: Exporting) -> N
 
 
 def test_a_kdamond_whose_processes_have_changed_places_is_adopted(kernel: FakeKernel) -> None:
-    keeping = GROUPS.replace("settle: 0s", "settle: 0s, on_exit: keep")
-    with Exporting(kernel.paths, keeping) as leaving:
+    with Exporting(kernel.paths, KEEPING) as leaving:
         for pid in (41, 42):
             add(kernel, pid, "a")
         leaving.settled(lambda now: sizes(now) == {"a": 2})
@@ -372,6 +372,35 @@ def test_a_kdamond_whose_processes_have_changed_places_is_adopted(kernel: FakeKe
     with Exporting(kernel.paths) as exporting:
         exporting.settled(lambda now: sizes(now) == {"a": 1, "b": 1})
         assert kernel.read("0/pid") == pid
+
+
+@on_both
+def test_who_is_watched_stays_over_an_adoption_though_others_have_outgrown_him(kernel: FakeKernel) -> None:
+    limited = KEEPING.replace("limit: 4", "limit: 1")
+    add(kernel, 41, "a", 2)
+    with Exporting(kernel.paths, limited) as leaving:
+        leaving.settled(lambda now: sizes(now) == {"a": 2})
+    add(kernel, 42, "b", 4)
+    with Exporting(kernel.paths, limited) as exporting:
+        exporting.settled(lambda now: sizes(now) == {"a": 2})
+        exporting.driven.look_for(10)
+        assert set(exporting.publish()) == {"a"}
+
+
+@on_both
+def test_who_is_younger_than_an_adopted_kdamond_begins_anew(kernel: FakeKernel) -> None:
+    """He may have got the pid of one that was watched, whose ages would then be his."""
+    add(kernel, 41, "a")
+    with Exporting(kernel.paths, KEEPING) as leaving:
+        leaving.settled(lambda now: set(now) == {"a"})
+        start = BASE + (42 << 32)
+        kernel.add_process(42, "b", memory=[(start, start + 2 * MIB, 0.0)], age=0.0)
+        leaving.settled(lambda now: "b" in now and idle_for(now["b"]) > 0.5)
+        pid = kernel.read("0/pid")
+    with Exporting(kernel.paths) as exporting:
+        again = exporting.settled(lambda now: sizes(now) == {"a": 1, "b": 2})
+        assert idle_for(again["b"]) < 0.5 < idle_for(again["a"])
+        assert (kernel.read("0/pid"), exporting.driven.own["db"].restarts) == (pid, 0)
 
 
 def listed_pids(kernel: FakeKernel) -> list[str]:

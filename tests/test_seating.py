@@ -125,18 +125,12 @@ def test_no_more_come_than_there_is_room_for_beside_those_who_have_just_left() -
 
 def test_processes_of_an_earlier_run_are_recognised_in_their_places() -> None:
     found = [process(1, start_ticks=10), process(2, start_ticks=20)]
-    targets = recognised([2, 9, 1], found, kdamond_started=50)
+    targets = recognised([2, 9, 1], found)
     assert [(t.name, t.process.pid if t.process else None) for t in targets] == [
         ("postgres", 2),
         (None, 9),
         ("postgres", 1),
     ]
-
-
-def test_a_process_that_started_after_the_kdamond_may_only_have_a_pid_that_was_watched() -> None:
-    (target,) = recognised([1], [process(1, start_ticks=60)], kdamond_started=50)
-    assert target.name is None
-    assert pids((target,)) == [1]
 
 
 def test_a_place_that_was_left_just_now_is_not_given_away_yet() -> None:

@@ -15,7 +15,7 @@ class Encounters:
         self._lock = threading.Lock()
         self._unnamed: dict[str, Container] = {}
         self._unnamed_before: dict[str, Container] = {}
-        self._pods: dict[str, Named] = {}
+        self._pods: dict[str, tuple[str, Named]] = {}
         self.wanted = False
         """Has a container been met that nobody names, since this was set to False?"""
 
@@ -25,21 +25,20 @@ class Encounters:
             self._unnamed[container.id] = container
             self.wanted = True
 
-    def add_pod(self, uid: str, owner: Named | None) -> None:
-        """Remember whose pod this uid is if the container that is met there has a name.
+    def add_pod(self, container: Container, owner: Named | None) -> None:
+        """Remember whose pod the container's is if the container has a name.
 
         Links name only containers: so the pod's sandbox is named, too, which has no log.
         """
         if owner:
             with self._lock:
-                self._pods[uid] = Named(owner.namespace, owner.pod)
+                self._pods[container.pod_uid] = container.id, Named(owner.namespace, owner.pod)
 
     def pods_of(self, containers: Mapping[str, Named]) -> Directory:
-        """Return the pods by uid that have one of these containers, and forget the others."""
-        live = {(owner.namespace, owner.pod) for owner in containers.values()}
+        """Return the pods by uid of which a container that was met is among these, and forget the others."""
         with self._lock:
-            self._pods = {uid: pod for uid, pod in self._pods.items() if (pod.namespace, pod.pod) in live}
-            return Directory(pods=self._pods.copy())
+            self._pods = {uid: known for uid, known in self._pods.items() if known[0] in containers}
+            return Directory(pods={uid: pod for uid, (_, pod) in self._pods.items()})
 
     def unnamed(self, directory: Directory) -> int:
         """Return how many containers have been met since `turn` but one that still nobody names."""

@@ -79,8 +79,8 @@ class ContainerNames:
         if not containers:
             return NO_POD
         directory, outermost = self._directory, containers[0]
-        if outermost.pod_uid and outermost.pod_uid not in directory.pods:
-            self._met.add_pod(outermost.pod_uid, directory.containers.get(outermost.id))
+        if outermost.pod_uid:
+            self._met.add_pod(outermost, directory.containers.get(outermost.id))
         named = directory.find(outermost)
         if not named and outermost.id:
             self._met.add_unnamed(outermost)

@@ -267,7 +267,7 @@ ATTRIBUTION = Section(
             "damon_cgroup_access_band_bytes",
             Kind.GAUGE,
             (*_MONITOR, *_OWNER, "band"),
-            "Bytes of physical memory charged to the cgroup, and to those below it that have no series of their own, "
+            "Bytes of physical memory charged to the cgroup, and to those below it that no glob matches by themselves, "
             "per band of access ratio, estimated from the pages that the last pass drew. cgroup is empty where pod and "
             "container are known, so that a container's restart makes no new series. avg_over_time() smooths the "
             "differences between passes.",
@@ -394,7 +394,7 @@ EXPORTER = Section(
             ("metric",),
             "Samples of the metric that are left out so that a scrape holds no more than export.max_series, not "
             "counting process_*: heatmaps first, then damon_target_info, damon_pod_label_info, cgroups, kinds of page, "
-            "NUMA nodes, whole targets; of each the smallest first. Absent for metrics that are whole.",
+            "NUMA nodes, whole targets; of each the smallest first, pods by name. Absent for metrics that are whole.",
             _SELF,
         ),
         Metric(

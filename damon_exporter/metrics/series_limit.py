@@ -25,9 +25,9 @@ def within_limit(state: NodeState) -> tuple[NodeState, Mapping[str, int]]:
     """Return the state without what does not fit into ``max_series`` samples, and how many of each metric that are.
 
     Heatmaps go first, then `damon_target_info`, then the labels of pods, then cgroups, kinds of page, NUMA nodes, then
-    whole targets; of each as few as will do, the smallest first, so that the largest keep theirs longest. Other metrics
-    of monitors and those of the exporter always stay, and `damon_exporter_series_dropped`, one more sample for each
-    metric that lost any, is counted too.
+    whole targets; of each as few as will do, the smallest first, pods by name, so that the largest keep theirs longest.
+    Other metrics of monitors and those of the exporter always stay, and `damon_exporter_series_dropped`, one more
+    sample for each metric that lost any, is counted too.
     """
     excess = sum(point.samples for point in points(state)) - state.max_series
     if excess <= 0:
@@ -55,10 +55,11 @@ def _in_order_of_sacrifice(state: NodeState) -> Iterator[tuple[_Key, Iterable[Po
     for pod, pod_labels in sorted(state.pod_labels.items()):
         yield ("pod", *pod), pod_label_points(pod, pod_labels)
     yield from _cgroups(state)
-    for m, monitor in enumerate(state.monitors):
+    monitors = sorted(enumerate(state.monitors), key=lambda entry: sum(t.monitored_bytes for t in entry[1].targets))
+    for m, monitor in monitors:
         if monitor.attribution is not None:
             yield ("kinds", m, None), kind_points(monitor.name, monitor.attribution)
-    for m, monitor in enumerate(state.monitors):
+    for m, monitor in monitors:
         yield ("nodes", m, None), node_points(monitor)
     for m, t, labels, target in targets:
         yield ("target", m, t), target_points(labels[0], replace(target, heatmap=None, owner=None))

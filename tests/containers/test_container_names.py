@@ -195,6 +195,33 @@ def test_a_sandbox_is_named_by_the_uid_that_it_shares_with_a_container(node: Nod
     assert node.by_links.unnamed == 0
 
 
+def test_uids_of_a_pod_that_is_made_anew_under_its_name_are_forgotten(node: Node) -> None:
+    """As those of a StatefulSet are, for years."""
+    for number in range(5):
+        entry = node.link(f"{number:064x}")
+        node.by_links.refresh(100 + 30 * number)
+        node.by_links.pod_of(f"/kubepods/pod{number:032x}/{number:064x}")
+        node.by_links.refresh(110 + 30 * number)
+        assert node.by_links.pod_of(f"/kubepods/pod{number:032x}") == Named("shop", "cart-0")
+        entry.unlink()
+        node.by_links.refresh(120 + 30 * number)
+    node.by_links.refresh(300)
+    assert [node.by_links.pod_of(f"/kubepods/pod{number:032x}") for number in range(5)] == [NOBODY] * 5
+
+
+def test_a_sandbox_keeps_its_name_while_its_container_is_made_anew(node: Node) -> None:
+    entry = node.link(ID)
+    node.by_links.refresh(100)
+    node.by_links.pod_of(CGROUP)
+    node.by_links.refresh(110)
+    entry.unlink()
+    node.link(OTHER_ID)
+    for now in (120, 130, 140, 150):
+        node.by_links.refresh(now)
+        assert node.by_links.pod_of(OTHER_CGROUP) == CART
+        assert node.by_links.pod_of(SANDBOX) == Named("shop", "cart-0")
+
+
 def test_a_pod_that_has_no_container_any_more_has_no_name_either(node: Node) -> None:
     entry = node.link(ID)
     node.by_links.refresh(100)
@@ -359,7 +386,7 @@ def test_a_kubelet_that_answers_again_is_believed_again(node: Node) -> None:
     node.names.refresh(110)
     node.tell(pod("bank-0", OTHER_UID, {OTHER_ID: "vault"}))
     node.names.refresh(120)
-    assert node.names.pod_of(OTHER_CGROUP) == Named("shop", "bank-0", "vault")
+    assert node.names.pod_of(f"/kubepods/pod{OTHER_UID}/{OTHER_ID}") == Named("shop", "bank-0", "vault")
     node.names.refresh(130)
     assert node.names.pod_of(CGROUP) == NOBODY
 

@@ -155,6 +155,19 @@ def test_the_largest_targets_stay_longest(left: int) -> None:
     )
 
 
+def test_kinds_and_nodes_of_the_largest_monitor_stay_longest() -> None:
+    small = replace(NODE, name="small", targets=(replace(PHYSICAL, monitored_bytes=1),), attribution=ATTRIBUTION)
+    large = replace(small, name="large", targets=(replace(PHYSICAL, monitored_bytes=2),))
+    host = replace(HOST, monitors=(large, small))
+    states = [within_limit(lowered(fewer, host))[0] for fewer in range(samples(host))]
+
+    kinds = [[m.name for m in state.monitors if m.attribution and m.attribution.kinds] for state in states]
+    nodes = [[m.name for m in state.monitors if m.node_band_bytes] for state in states]
+    assert ["large"] in kinds
+    assert ["large"] in nodes
+    assert ["small"] not in kinds + nodes
+
+
 def test_monitors_and_the_exporter_itself_always_stay() -> None:
     kept = per_metric(within_limit(replace(HOST, max_series=0))[0])
     about_others = per_metric(replace(HOST, monitors=(), pod_labels={}))

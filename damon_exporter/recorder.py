@@ -158,7 +158,7 @@ def _listen(
         feed = open_feed(take.config, paths, lambda: supervisor.writer, INSTANCE)
         stack.callback(feed.close)
         names = container_names(take.config, paths, on_failure)
-        supervisor = Supervisor(take.config, paths, feed.name == "sysfs", on_failure, names.pod_of)
+        supervisor = Supervisor(take.config, paths, feed.name == "sysfs", on_failure, names.pod_of, lambda: names.asked)
         watches = Watches(take.config.export, feed.name, paths.procfs, tape)
         stack.callback(watches.close)
         clock = _Clock(take, tape, lambda: _why(take, supervisor.roster, feed.problems))

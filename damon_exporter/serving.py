@@ -49,7 +49,7 @@ def observing(
     allow_many_files()
     names = container_names(config, paths, on_failure)
     feed = open_feed(config, paths, lambda: supervisor.writer)
-    supervisor = Supervisor(config, paths, feed.name == "sysfs", on_failure, names.pod_of)
+    supervisor = Supervisor(config, paths, feed.name == "sysfs", on_failure, names.pod_of, lambda: names.asked)
     asked = config.attribution
     passes = Passes(asked, config.export, paths, names.pod_of, on_failure) if asked else None
     sampler = Sampler(config, paths, feed, supervisor, names, passes, published, on_failure)

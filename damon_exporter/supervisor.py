@@ -13,6 +13,7 @@ from damon_exporter.kernel.commands import CommandWriter
 from damon_exporter.kernel.damon_sysfs import DamonTree, Slot
 from damon_exporter.kernel.errors import Busy, Denied, Gone, KernelError, Unsupported
 from damon_exporter.kernel.modules import modules
+from damon_exporter.kernel.ownership import Holder
 from damon_exporter.kernel.paths import KernelPaths
 from damon_exporter.obstacles import STUCK, modules_in_the_way, obstacles, reason_of
 from damon_exporter.others import watched_module, watched_slot
@@ -23,6 +24,8 @@ from damon_exporter.tenure import Tenure
 log = logging.getLogger(__name__)
 
 TICK_SECONDS = 2.0
+PODS_PAUSE_SECONDS = 0.1
+"""How often it is looked, at start, whether the names of pods have been asked for."""
 
 
 class Supervisor:
@@ -38,10 +41,12 @@ class Supervisor:
         sysfs_source: bool,
         on_failure: Callable[[], None],
         pod_of: PodLookup = no_pod,
+        pods_known: Callable[[], bool] = lambda: True,
     ) -> None:
         self._kernel = config.kernel
         self._paths = paths
         self._sysfs_source = sysfs_source
+        self._pods_known = pods_known
         self._tree = DamonTree(paths.damon_admin)
         self._keepers = [
             Keeper(monitor, index, paths, config.kernel.settle, pod_of) for index, monitor in enumerate(config.monitors)
@@ -108,11 +113,19 @@ class Supervisor:
 
     def _work(self) -> float:
         self.tick(time.monotonic())
-        return self._pause
+        return self._pause if self._pods_known() else min(self._pause, PODS_PAUSE_SECONDS)
 
     def _control(self, now: float) -> Mapping[str, str]:
-        """Keep, take or wait for the tree; return what is in the way."""
+        """Keep, take or wait for the tree; return what is in the way.
+
+        What an earlier run has left is not judged before somebody has been asked for the names of pods: it would be
+        stopped as nothing seems to match.
+        """
         seen = self._tenure.look()
+        if seen.holder is Holder.US and not (self._tenure.held or self._pods_known()):
+            for keeper in self._keepers:
+                keeper.wait("the names of pods are asked for first")
+            return {}
         self._tenure.check(seen, now)
         blocked: Mapping[str, str] = {}
         if not self._tenure.held:

@@ -11,7 +11,11 @@ from driving import PHYSICAL, SETTLED, Driven, everything, on_both, wait_for
 from written import WriteLog
 
 from damon_exporter.analysis.snapshot import Intervals
+from damon_exporter.config.loading import check
+from damon_exporter.config.reading import parse
+from damon_exporter.containers.named import NO_POD, Named
 from damon_exporter.roster import Waiting, Watched
+from damon_exporter.supervisor import Supervisor
 from damon_exporter.testing.fake_kernel import FakeKernel
 
 Start = Callable[..., FakeKernel]
@@ -375,6 +379,33 @@ def test_a_pid_that_is_dead_waits_and_leaves_the_others_running(kernel: FakeKern
         driven.look_for(10, every=5)
         assert list(driven.own) == ["node"]
         assert "pid 4711 does not exist" in driven.waiting["gone"]
+
+
+@on_both
+def test_what_an_earlier_run_has_left_is_not_judged_before_pods_have_names(kernel: FakeKernel) -> None:
+    """A kubelet may take its time: until it has answered, nothing would seem to match."""
+    match = SETTLED.replace("settle: 0s", "settle: 0s, on_exit: keep") + (
+        "monitors: [{name: db, operations: vaddr, processes: {match: [{pod: {name: cart-0}}]}}]\n"
+    )
+    known: set[str] = set()
+
+    def pod_of(path: str) -> Named:
+        return Named("shop", "cart-0", "app") if path in known else NO_POD
+
+    kernel.add_process(42, "cart", cgroup="/kubepods/cart")
+    kdamonds = []
+    for reason in ("no process matches", "the names of pods are asked for first"):
+        known.clear()
+        supervisor = Supervisor(check(parse(match)), kernel.paths, False, lambda: None, pod_of, lambda: bool(known))
+        supervisor.tick(1000.0)
+        (waiting,) = supervisor.roster.waiting
+        assert waiting.reason.startswith(reason)
+        known.add("/kubepods/cart")
+        supervisor.tick(1002.0)
+        kdamonds += [kdamond.pid for kdamond in supervisor.roster.watched]
+        supervisor.end()
+    assert len(kdamonds) == 2
+    assert len(set(kdamonds)) == 1
 
 
 def test_while_all_that_match_are_too_small_that_is_said_and_they_are_counted(kernel: FakeKernel) -> None:

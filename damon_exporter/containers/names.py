@@ -2,6 +2,7 @@
 
 import logging
 import math
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -23,6 +24,8 @@ REFRESH_SECONDS = 10.0
 AGAIN_SECONDS = 2.0
 """How soon links are read again after a container was met that nobody names: its link comes a moment later than it."""
 
+LONGEST_START = 1.0
+"""How long (s) to wait at start for links, which takes milliseconds."""
 
 LONGEST_ABSENCE = 120.0
 """How long (s) the labels of pods stand without an answer of the kubelet."""
@@ -45,6 +48,7 @@ class ContainerNames:
         on_failure: Callable[[], None] = lambda: None,
     ) -> None:
         self._allowed = tuple(pod_labels)
+        self._has_kubelet = kubelet is not None
         self._links = _Source(lambda: (Directory(read_log_links(log_folder)), ""))
         self._pods = _Source(lambda: _told_by(kubelet) if kubelet else (Directory(), ""))
         self._directory = Directory()
@@ -52,7 +56,13 @@ class ContainerNames:
         self._refresh_at = self._again_at = -math.inf
         self._thread = Repeating("container names", self._work, on_failure)
         self.errors = 0
+        self._asked = threading.Event()
         self.pod_labels_seen: Mapping[tuple[str, str], Mapping[str, str]] = {}
+
+    @property
+    def asked(self) -> bool:
+        """Has every source been asked, whatever it has told?"""
+        return self._asked.is_set()
 
     @property
     def named(self) -> int:
@@ -87,8 +97,10 @@ class ContainerNames:
         return named or NO_POD
 
     def start(self) -> None:
-        """Begin to read names."""
+        """Begin to read names. Those of links alone have been read when this returns."""
         self._thread.start()
+        if not self._has_kubelet:
+            self._asked.wait(LONGEST_START)
 
     def stop(self) -> None:
         """Stop at once, or, while the kubelet is being asked, when it has answered or taken too long."""
@@ -103,6 +115,7 @@ class ContainerNames:
             self._pods.turn()
             self._read_links(now)
             self._read(self._pods, now)
+            self._asked.set()
         elif self._met.wanted and now >= self._again_at:
             self._read_links(now)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from queue import Queue
 
 import pytest
-from played_kubelet import AUTHORITY, PlayedKubelet, drip, pod, pod_list, status
+from played_kubelet import AUTHORITY, PlayedKubelet, drip, late, pod, pod_list, status
 
 from damon_exporter.containers.kubelet import Kubelet, Limits
 from damon_exporter.containers.named import Named
@@ -432,6 +432,23 @@ def test_the_thread_reads_names_and_stops_within_a_second(node: Node) -> None:
         until(lambda: node.by_links.pod_of(CGROUP) == CART)
         began = time.monotonic()
     assert time.monotonic() - began < 1
+
+
+def test_without_a_kubelet_names_are_known_from_the_start(node: Node) -> None:
+    node.link(ID)
+    assert not node.by_links.asked
+    with running(node.by_links):
+        assert node.by_links.asked
+        assert node.by_links.pod_of(CGROUP) == CART
+
+
+@pytest.mark.parametrize("code", [200, 500])
+def test_a_kubelet_has_been_asked_when_it_has_answered_whatever_it_says(node: Node, code: int) -> None:
+    node.played.answer = late(0.5, status(code, pod_list()))
+    with running(node.names):
+        assert not node.names.asked
+        until(lambda: node.names.asked)
+        assert len(node.played.requests) == 1
 
 
 def test_lookups_and_links_do_not_wait_for_a_kubelet_that_is_slow(node: Node) -> None:

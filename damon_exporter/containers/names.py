@@ -5,6 +5,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from damon_exporter.containers.cgroup_path import containers_on, made_by_root
@@ -163,7 +164,7 @@ class _Source:
         self._said: set[str] = set()
         self.problem = ""
         self.told_at = -math.inf
-        self._now = self._before = Directory()
+        self._now = self._before = self._whole = Directory()
 
     @property
     def known(self) -> Directory:
@@ -180,11 +181,20 @@ class _Source:
         except NamesUnavailable as error:
             self.problem = str(error)
         else:
-            self._take_in(told)
+            self._take_in(told if not self.problem else self._completed(told))
             self.told_at = now
         self._log()
 
+    def _completed(self, told: Directory) -> Directory:
+        """Return what is told, of which some had to be left out, with the names of when nothing had.
+
+        Not with labels, which are shown whoever is there.
+        """
+        return replace(self._whole, labels={}) | told
+
     def _take_in(self, told: Directory) -> None:
+        if not self.problem:
+            self._whole = told
         if self._anew:
             self._before, self._now, self._anew = self._now, told, False
         else:

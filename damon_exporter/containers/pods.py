@@ -2,10 +2,22 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, cast
 
-from pydantic import BaseModel, FailFast, Field, OnErrorOmit, StringConstraints, ValidationError
+from pydantic import (
+    BaseModel,
+    FailFast,
+    Field,
+    OnErrorOmit,
+    StringConstraints,
+    ValidationError,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
+from pydantic_core import PydanticOmit
 
 CONFIG_HASH = "kubernetes.io/config.hash"
 """The annotation of a static pod that says by which uid its cgroups go: the API server's mirror pod has another."""
@@ -33,9 +45,25 @@ class PodList:
     fault: str = ""
 
 
+MOST_FAULTS = 1000
+"""After so many labels that are none the others that may be are not even looked at: garbage is to cost little."""
+
+
+def _or_omitted(value: object, check: ValidatorFunctionWrapHandler, info: ValidationInfo) -> str:
+    """Leave a key or value out that is none, and tell the first: pydantic would keep hundreds of bytes for each."""
+    faults = cast("list[str]", info.context)
+    if len(faults) < MOST_FAULTS:
+        try:
+            return str(check(value))
+        except ValidationError as error:
+            faults.append(f"labels: {_fault(error)}")
+    raise PydanticOmit
+
+
 _Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9.-]{1,253}$")]
 _LabelKey = Annotated[str, StringConstraints(pattern=r"^([a-z0-9.-]{1,253}/)?[A-Za-z0-9_.-]{1,63}$")]
 _LabelValue = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{0,63}$")]
+_OrOmitted = WrapValidator(_or_omitted)
 _Identifier = Annotated[str, StringConstraints(max_length=253)]
 
 
@@ -47,7 +75,7 @@ class _Metadata(BaseModel):
     namespace: _Name
     name: _Name
     uid: _Identifier
-    labels: dict[OnErrorOmit[_LabelKey], OnErrorOmit[_LabelValue]] | None = None
+    labels: dict[Annotated[_LabelKey, _OrOmitted], Annotated[_LabelValue, _OrOmitted]] | None = None
     annotations: _Annotations | None = None
 
 
@@ -56,13 +84,16 @@ class _ContainerStatus(BaseModel):
     container_id: _Identifier = Field(default="", validation_alias="containerID")
 
 
-_Statuses = list[OnErrorOmit[_ContainerStatus]] | None
-
-
 class _PodStatus(BaseModel):
-    containers: _Statuses = Field(default=None, validation_alias="containerStatuses")
-    init_containers: _Statuses = Field(default=None, validation_alias="initContainerStatuses")
-    ephemeral_containers: _Statuses = Field(default=None, validation_alias="ephemeralContainerStatuses")
+    containers: Annotated[list[_ContainerStatus] | None, FailFast()] = Field(
+        default=None, validation_alias="containerStatuses"
+    )
+    init_containers: Annotated[list[_ContainerStatus] | None, FailFast()] = Field(
+        default=None, validation_alias="initContainerStatuses"
+    )
+    ephemeral_containers: Annotated[list[_ContainerStatus] | None, FailFast()] = Field(
+        default=None, validation_alias="ephemeralContainerStatuses"
+    )
 
 
 class _Pod(BaseModel):
@@ -82,20 +113,24 @@ def read_pods(text: bytes) -> PodList:
     """Return the pods of a PodList in JSON; raises ValueError if it holds none and is no such list.
 
     It is read straight into the few fields that we need, and of faults only the first is kept: all of it as Python
-    objects would take several times its size, all faults hundreds of times. A pod whose names are none of Kubernetes'
-    is left out; so is a label.
+    objects would take several times its size, all faults hundreds of times. A pod that is not as Kubernetes has them is
+    left out, and so is a label.
     """
+    faults: list[str] = []
     try:
-        return PodList(_pods(_WholeList.model_validate_json(text).items))
+        pods = _pods(_WholeList.model_validate_json(text, context=faults).items)
     except ValidationError as error:
-        fault = _fault(error)
-    try:
-        pods = _pods(_ListWithFaults.model_validate_json(text).items)
-    except ValidationError:
-        pods = ()
-    if not pods:
-        raise ValueError(f"no list of pods: {fault}")
-    return PodList(pods, fault)
+        faults.insert(0, _fault(error))
+        pods = _pods_but_bad_ones(text)
+        if not pods:
+            raise ValueError(f"no list of pods: {faults[0]}") from None
+    return PodList(pods, faults[0] if faults else "")
+
+
+def _pods_but_bad_ones(text: bytes) -> tuple[Pod, ...]:
+    with suppress(ValidationError):
+        return _pods(_ListWithFaults.model_validate_json(text, context=[]).items)
+    return ()
 
 
 def _pods(items: Sequence[_Pod | None] | None) -> tuple[Pod, ...]:

@@ -379,6 +379,31 @@ def test_one_pod_that_is_none_leaves_the_others_their_names_and_is_told(
     assert len(caplog.records) == 1
 
 
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"metadata": {"name": "cart-0"}},
+        {**pod("cart-0", UID, {}), "status": {"containerStatuses": [{"name": "app"}, 1]}},
+        {**pod("cart-0", UID, {}), "status": {"containerStatuses": {}}},
+    ],
+    ids=["metadata", "container", "containers"],
+)
+def test_a_pod_keeps_its_names_while_the_kubelet_tells_garbage_of_it(node: Node, broken: object) -> None:
+    node.tell(pod("cart-0", UID, {ID: "app"}, {"app": "cart"}), pod("bank-0", OTHER_UID, {OTHER_ID: "vault"}))
+    node.names.refresh(100)
+    node.tell(broken, pod("bank-1", OTHER_UID, {SANDBOX_ID: "vault"}))
+    for now in (110, 120, 130, 140):
+        node.names.refresh(now)
+        assert node.names.pod_of(CGROUP) in (CART, Named("shop", "cart-0", "app", {"app": "cart"}))
+        assert node.names.pod_of(f"/kubepods/pod{OTHER_UID}/{SANDBOX_ID}") == Named("shop", "bank-1", "vault")
+    assert node.names.errors == 4
+    assert node.names.pod_labels_seen == {("shop", "bank-1"): {}}
+    node.tell(pod("bank-1", OTHER_UID, {SANDBOX_ID: "vault"}))
+    for now in (150, 160):
+        node.names.refresh(now)
+    assert node.names.pod_of(CGROUP) == NOBODY
+
+
 def test_a_kubelet_that_answers_again_is_believed_again(node: Node) -> None:
     node.tell(pod("cart-0", UID, {ID: "app"}))
     node.names.refresh(100)

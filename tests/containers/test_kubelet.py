@@ -256,11 +256,13 @@ def test_a_pod_that_is_called_as_no_pod_can_be_leaves_the_others(
 
 
 @pytest.mark.parametrize("name", BAD_NAMES)
-def test_a_container_that_is_called_as_none_can_be_has_no_name(
+def test_a_container_that_is_called_as_none_can_be_leaves_other_pods(
     played: PlayedKubelet, kubelet: Kubelet, name: str
 ) -> None:
-    played.answer = status(200, pod_list(pod("cart-0", UID, {ID: "app", "f" * 64: name})))
-    assert [found.containers for found in kubelet.pods().pods] == [{ID: "app"}]
+    played.answer = status(200, pod_list(CART, pod("bank-0", UID, {ID: "app", "f" * 64: name})))
+    told = kubelet.pods()
+    assert [found.name for found in told.pods] == ["cart-0"]
+    assert "(items.status.containerStatuses.name: " in told.fault
 
 
 @pytest.mark.parametrize(
@@ -271,8 +273,11 @@ def test_a_label_as_no_pod_can_have_it_leaves_the_others(
 ) -> None:
     labels = {"tier": "back", "empty": "", "example.com/of_All.Kinds-9": "Some_Value.1-a", key: value}
     played.answer = status(200, pod_list(pod("cart-0", UID, {}, labels)))
-    (found,) = kubelet.pods().pods
-    assert found.labels == {"tier": "back", "empty": "", "example.com/of_All.Kinds-9": "Some_Value.1-a"}
+    told = kubelet.pods()
+    assert [found.labels for found in told.pods] == [
+        {"tier": "back", "empty": "", "example.com/of_All.Kinds-9": "Some_Value.1-a"}
+    ]
+    assert "(labels: " in told.fault
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Judges command lines by regular expressions: none twice, and for so long at most at every look."""
+"""Judges command lines by regular expressions: of no process twice, and for so long at most at every look."""
 
 import logging
 import time
@@ -27,13 +27,14 @@ class CommandLines:
         self._lines: dict[Identity, str] = {}
         self._verdicts: dict[tuple[Identity, str], tuple[int, bool]] = {}
         self._left = 0.0
-        self._unjudged = 0
+        self._unjudged: set[Identity] = set()
         self._said = False
 
     def begin(self) -> None:
         """A look begins: command lines are read anew."""
         self._lines.clear()
-        self._left, self._unjudged = MOST_SECONDS, 0
+        self._unjudged.clear()
+        self._left = MOST_SECONDS
 
     def read(self, process: procfs.Process) -> str:
         """Return the command line of a process as it is in this look."""
@@ -48,7 +49,7 @@ class CommandLines:
         if judged == hash(line):
             return verdict
         if self._left <= 0:
-            self._unjudged += 1
+            self._unjudged.add(process.identity)
             return verdict
         began = time.thread_time()
         verdict = pattern.fullmatch(line)
@@ -57,13 +58,14 @@ class CommandLines:
         return verdict
 
     def end(self) -> None:
-        """The look is over: forget who has not been met in it."""
+        """The look is over: forget all lines, and who has not been met in it."""
         self._verdicts = {key: verdict for key, verdict in self._verdicts.items() if key[0] in self._lines}
+        self._lines.clear()
         if self._unjudged and not self._said:
             log.warning(
-                "command lines take longer than %g s to compare with cmdline expressions: %d are compared at later "
-                "looks; choose by cgroup, too, or write simpler expressions",
+                "command lines take longer than %g s to compare with cmdline expressions: those of %d processes are "
+                "compared at later looks; choose by cgroup, too, or write simpler expressions",
                 MOST_SECONDS,
-                self._unjudged,
+                len(self._unjudged),
             )
         self._said = bool(self._unjudged)

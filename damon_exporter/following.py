@@ -13,6 +13,7 @@ from damon_exporter.kernel.paths import KernelPaths
 from damon_exporter.kernel.plan import KdamondPlan
 from damon_exporter.kernel.procfs import Identity
 from damon_exporter.planning import Abilities, Planned, plan_monitor
+from damon_exporter.resident import ResidentSizes
 from damon_exporter.roster import ListedTarget
 from damon_exporter.seating import NOBODY, Seating, relabelled, reseated, vacated
 from damon_exporter.targets import Targets
@@ -41,6 +42,7 @@ class Following:
         self.planned: Planned | None = None
         self._shown: KdamondPlan | None = None
         self.failures = 0
+        self._resident = ResidentSizes(paths.procfs)
         self._failed_in_a_row = 0
         self._not_before = 0.0
         self._just_left: Set[int] = frozenset()
@@ -55,14 +57,13 @@ class Following:
         """Do the files show what the kdamond has not taken over yet?"""
         return self.planned is not None and self._shown is not self.planned.plan
 
-    @property
     def listed(self) -> tuple[ListedTarget, ...]:
-        """The targets, with what is resident of each process now: it changes faster than who is watched."""
+        """The targets, with what is resident of each process."""
         targets = self.planned.targets if self.planned else ()
+        told = [target.identity for target in targets if target.identity and target.name is not None]
+        sizes = self._resident.of(told)
         return tuple(
-            replace(target, resident_bytes=procfs.resident_bytes(self._paths.procfs, target.process.pid))
-            if target.process and target.name is not None
-            else target
+            replace(target, resident_bytes=sizes[who]) if (who := target.identity) and who in sizes else target
             for target in targets
         )
 

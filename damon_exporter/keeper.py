@@ -1,7 +1,6 @@
 """One configured monitor and the slot that it has: started, looked after, left alone when somebody takes it."""
 
 import logging
-from collections.abc import Iterable, Iterator
 
 from damon_exporter import planning
 from damon_exporter.analysis.snapshot import Intervals
@@ -15,7 +14,6 @@ from damon_exporter.kernel.damon_sysfs import Slot
 from damon_exporter.kernel.errors import Gone, KernelError, NotOurs, Rejected, Unsupported
 from damon_exporter.kernel.ownership import slot_token
 from damon_exporter.kernel.paths import KernelPaths
-from damon_exporter.kernel.procfs import Process
 from damon_exporter.planning import Abilities, Planned
 from damon_exporter.roster import ListedTarget, Waiting, Watched
 from damon_exporter.seating import recognised, seated
@@ -139,7 +137,7 @@ class Keeper:
             operations=plan.operations,
             owner="foreign" if self._is_theirs else "exporter",
             pid=self._pid,
-            targets=self._following.listed,
+            targets=self._following.listed(),
             intervals=intervals,
             max_nr_accesses=(intervals if self._is_theirs else planned).max_nr_accesses,  # tuning keeps it
             tuned=plan.tuned,
@@ -165,16 +163,11 @@ class Keeper:
         if self.monitor.operations == "paddr":
             return ()
         listed = slot.pid_targets()
+        living = [process for pid in listed if (process := procfs.process(self._paths.procfs, pid))]
+        self._targets.resume({process.identity for process in living})
         kdamond = procfs.process(self._paths.procfs, pid)
-        watched = [process.identity for process in self._older(listed, kdamond)]
-        self._targets.resume(watched)
-        return recognised(listed, [found for found in self._targets.find(now) if found.identity in watched])
-
-    def _older(self, pids: Iterable[int], kdamond: Process | None) -> Iterator[Process]:
-        for pid in pids:
-            process = procfs.process(self._paths.procfs, pid)
-            if process and kdamond and process.start_ticks < kdamond.start_ticks:
-                yield process
+        started = kdamond.start_ticks if kdamond else 0
+        return recognised(listed, [found for found in self._targets.find(now) if found.start_ticks < started])
 
     def _start(self, hold: Hold, now: float) -> None:
         """Start the monitor, unless a command whose answer came late has done so."""

@@ -38,9 +38,13 @@ class Matches:
 
 
 @dataclass(frozen=True, slots=True)
-class _Fits:
-    """Where a process is, and the entries that fit it, each with the cgroup that it chooses by; "" if by none."""
+class _Candidate:
+    """A process and where it is, with the entries that fit it, each with the cgroup that it chooses by; "" if by none.
 
+    Of the entries those with an expression for the command line may not fit after all.
+    """
+
+    process: procfs.Process
     cgroup: str
     pod: Named
     entries: Sequence[tuple[Match, str]]
@@ -79,15 +83,16 @@ class ProcessFinder:
 
     def _matching(self) -> Iterator[WatchedProcess]:
         self._command_lines.begin()
-        eligible = [
-            found
-            for process in self._candidates()
+        candidates = [
+            candidate
+            for process in self._processes()
             if process.alive
             and (process.pid in self._named_pids or self._is_grown(process))
-            and (found := self._eligible(process))
+            and (candidate := self._candidate(process))
         ]
-        for process, fits in sorted(eligible, key=self._line_length):
-            if owner := self._owner(process, fits):
+        for candidate in sorted(candidates, key=self._line_length):
+            if owner := self._owner(candidate):
+                process = candidate.process
                 yield WatchedProcess(process.pid, process.start_ticks, self._group_name(process, owner), owner)
         self._command_lines.end()
 
@@ -95,7 +100,7 @@ class ProcessFinder:
         uptime = time.clock_gettime(time.CLOCK_BOOTTIME)
         return uptime - process.start_ticks / procfs.TICKS_PER_SECOND >= SHORTEST_LIFE
 
-    def _candidates(self) -> Iterator[procfs.Process]:
+    def _processes(self) -> Iterator[procfs.Process]:
         """Look at named pids alone where every selector names one, at all processes otherwise."""
         pids = [entry.pid for entry in self._chosen.match]
         if any(pid is None for pid in pids):
@@ -103,8 +108,8 @@ class ProcessFinder:
         looked_up = (procfs.process(self._path, pid) for pid in dict.fromkeys(pids) if pid is not None)
         return (process for process in looked_up if process)
 
-    def _eligible(self, process: procfs.Process) -> tuple[procfs.Process, "_Fits"] | None:
-        """Return the process with the entries that fit it as far as can be told without its command line, if any do."""
+    def _candidate(self, process: procfs.Process) -> _Candidate | None:
+        """Look at all but the command line, which costs most; None if no entry fits."""
         entries = [
             entry
             for entry in self._chosen.match
@@ -116,22 +121,22 @@ class ProcessFinder:
         pod = self._pod_of(cgroup)
         places = [(entry, entry.cgroup.deepest(cgroup) if entry.cgroup else "") for entry in entries]
         fitting = [(entry, where) for entry, where in places if where is not None and _fits_pod(entry.pod, pod)]
-        return (process, _Fits(cgroup, pod, fitting)) if fitting else None
+        return _Candidate(process, cgroup, pod, fitting) if fitting else None
 
-    def _line_length(self, found: "tuple[procfs.Process, _Fits]") -> int:
-        process, fits = found
-        return len(self._command_lines.read(process)) if any(entry.cmdline for entry, _ in fits.entries) else 0
+    def _line_length(self, candidate: _Candidate) -> int:
+        has_expression = any(entry.cmdline for entry, _ in candidate.entries)
+        return len(self._command_lines.read(candidate.process)) if has_expression else 0
 
-    def _owner(self, process: procfs.Process, fits: "_Fits") -> Owner | None:
+    def _owner(self, candidate: _Candidate) -> Owner | None:
         """Return whose the process is if any entry fits it: by the deepest cgroup that one of them matches."""
         chosen = [
             where
-            for entry, where in fits.entries
-            if entry.cmdline is None or self._command_lines.fits(entry.cmdline, process)
+            for entry, where in candidate.entries
+            if entry.cmdline is None or self._command_lines.fits(entry.cmdline, candidate.process)
         ]
         if not chosen:
             return None
-        where, pod = max(chosen, key=len) or fits.cgroup, fits.pod
+        where, pod = max(chosen, key=len) or candidate.cgroup, candidate.pod
         return Owner(printable(where), pod.namespace, pod.pod, pod.container)
 
     def _group_name(self, process: procfs.Process, owner: Owner) -> str:

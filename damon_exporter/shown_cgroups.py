@@ -47,8 +47,8 @@ class ShownCgroups:
         before = {path: self._sizes.get(path, float(size)) for path, size in sizes.items()}
         self._sizes = {path: (1 - NEWEST_SHARE) * before[path] + NEWEST_SHARE * size for path, size in sizes.items()}
         shown = self._largest()
-        self._shown = frozenset(path for path, owner in self._met.items() if owner in shown)
         index = {owner: i for i, owner in enumerate(shown)}
+        self._shown = frozenset(path for path, owner in self._met.items() if owner in index)
         return shown, [index.get(self._met[matches[inode]], -1) if inode in matches else -1 for inode in inode_bytes]
 
     def living(self) -> Collection[Owner]:
@@ -64,7 +64,7 @@ class ShownCgroups:
         return {inode: match for inode, match in matches.items() if match in living}
 
     def _largest(self) -> list[Owner]:
-        """Return the largest; who has been shown, under whatever name, before who has not."""
+        """Return the largest; what has been shown, under whatever name, counts as more."""
         ranks: dict[Owner, float] = {}
         for path, owner in self._met.items():
             weight = SHOWN_COUNT if path in self._shown else 1

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 from damon_exporter.config import Config
@@ -24,7 +24,7 @@ from damon_exporter.tenure import Tenure
 log = logging.getLogger(__name__)
 
 TICK_SECONDS = 2.0
-PODS_PAUSE_SECONDS = 0.1
+NAMES_PAUSE_SECONDS = 0.1
 """How often it is looked, at start, whether the names of pods have been asked for."""
 
 
@@ -41,12 +41,13 @@ class Supervisor:
         sysfs_source: bool,
         on_failure: Callable[[], None],
         pod_of: PodLookup = no_pod,
-        pods_known: Callable[[], bool] = lambda: True,
+        names_asked: Callable[[], bool] = lambda: True,
     ) -> None:
         self._kernel = config.kernel
         self._paths = paths
         self._sysfs_source = sysfs_source
-        self._pods_known = pods_known
+        self._names_asked = names_asked
+        self._awaits_names = False
         self._tree = DamonTree(paths.damon_admin)
         self._keepers = [
             Keeper(monitor, index, paths, config.kernel.settle, pod_of) for index, monitor in enumerate(config.monitors)
@@ -100,6 +101,10 @@ class Supervisor:
         """Look at everything once, act where it is ours, and publish the roster."""
         roster = self.roster
         try:
+            self._awaits_names = self._must_ask_names_first()
+            if self._awaits_names:
+                self.roster = Roster(waiting=tuple(self._waiting("the names of pods are asked for first")))
+                return
             self._blocked = self._control(now) if self._kernel.control == "auto" else {}
             roster = self._look_around(time.monotonic())
         except (Busy, Gone) as passing:
@@ -113,19 +118,25 @@ class Supervisor:
 
     def _work(self) -> float:
         self.tick(time.monotonic())
-        return self._pause if self._pods_known() else min(self._pause, PODS_PAUSE_SECONDS)
+        return min(self._pause, NAMES_PAUSE_SECONDS) if self._awaits_names else self._pause
+
+    def _must_ask_names_first(self) -> bool:
+        """Would a kdamond that an earlier run has left be stopped, as nothing matches before pods have names?"""
+        if self._kernel.control == "never" or self._tenure.held or self._names_asked():
+            return False
+        by_pod = any(keeper.monitor.processes and keeper.monitor.processes.by_pod for keeper in self._keepers)
+        return by_pod and self._tenure.look().holder is Holder.US
+
+    def _waiting(self, reason: str) -> Iterator[Waiting]:
+        for keeper in self._keepers:
+            keeper.wait(reason)
+            described = keeper.describe()
+            if isinstance(described, Waiting):
+                yield described
 
     def _control(self, now: float) -> Mapping[str, str]:
-        """Keep, take or wait for the tree; return what is in the way.
-
-        What an earlier run has left is not judged before somebody has been asked for the names of pods: it would be
-        stopped as nothing seems to match.
-        """
+        """Keep, take or wait for the tree; return what is in the way."""
         seen = self._tenure.look()
-        if seen.holder is Holder.US and not (self._tenure.held or self._pods_known()):
-            for keeper in self._keepers:
-                keeper.wait("the names of pods are asked for first")
-            return {}
         self._tenure.check(seen, now)
         blocked: Mapping[str, str] = {}
         if not self._tenure.held:

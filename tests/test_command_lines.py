@@ -2,6 +2,7 @@
 
 import random
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -46,18 +47,20 @@ def test_a_look_takes_no_longer_than_it_may_and_ordinary_processes_do_not_wait(
     assert [record.message.partition(" s ")[0] for record in caplog.records] == ["command lines take longer than 0.5"]
 
 
-def test_every_line_has_its_turn_and_none_is_judged_twice(crowded: KernelPaths) -> None:
-    lines, pattern = CommandLines(crowded.procfs), CommandPattern(SLOW % 40)
+def test_every_line_has_its_turn_and_none_is_judged_twice(
+    crowded: KernelPaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("damon_exporter.command_lines.MOST_SECONDS", 1e-9)  # enough to begin with one
+    lines, pattern = CommandLines(crowded.procfs), CommandPattern("[ab]+")
     processes = list(procfs.processes(crowded.procfs))
-    looks = []
-    for _ in range(40):
-        began = time.thread_time()
+    fitting = []
+    for _ in range(len(processes) + 2):
         lines.begin()
-        for process in processes:
-            lines.fits(pattern, process)
+        fitting.append(sum(lines.fits(pattern, process) for process in processes))
         lines.end()
-        looks.append(time.thread_time() - began)
-    assert max(looks[20:]) < 0.1
+    assert fitting == sorted(fitting)
+    assert max(after - before for before, after in pairwise(fitting)) == 1
+    assert fitting[-1] == len(HOSTILE)
 
 
 def test_who_was_found_to_match_does_so_until_there_is_time_to_look_at_his_new_line(

@@ -13,7 +13,7 @@ from written import WriteLog
 from damon_exporter.analysis.snapshot import Intervals
 from damon_exporter.config.loading import check
 from damon_exporter.config.reading import parse
-from damon_exporter.containers.named import NO_POD, Named
+from damon_exporter.containers.named import NO_POD, Named, no_pod
 from damon_exporter.roster import Waiting, Watched
 from damon_exporter.supervisor import Supervisor
 from damon_exporter.testing.fake_kernel import FakeKernel
@@ -400,12 +400,24 @@ def test_what_an_earlier_run_has_left_is_not_judged_before_pods_have_names(kerne
         supervisor.tick(1000.0)
         (waiting,) = supervisor.roster.waiting
         assert waiting.reason.startswith(reason)
+        assert supervisor.roster.watched == ()
         known.add("/kubepods/cart")
         supervisor.tick(1002.0)
         kdamonds += [kdamond.pid for kdamond in supervisor.roster.watched]
         supervisor.end()
     assert len(kdamonds) == 2
     assert len(set(kdamonds)) == 1
+
+
+def test_what_an_earlier_run_has_left_goes_on_at_once_where_pods_do_not_matter(kernel: FakeKernel) -> None:
+    keeping = POSTGRES.replace("settle: 0s", "settle: 0s, on_exit: keep")
+    kernel.add_process(42, "postgres")
+    with Driven(kernel.paths, keeping) as driven:
+        pid = driven.look().watched[0].pid
+    supervisor = Supervisor(check(parse(keeping)), kernel.paths, False, lambda: None, no_pod, lambda: False)
+    supervisor.tick(1000.0)
+    assert [kdamond.pid for kdamond in supervisor.roster.watched] == [pid]
+    supervisor.end()
 
 
 def test_while_all_that_match_are_too_small_that_is_said_and_they_are_counted(kernel: FakeKernel) -> None:

@@ -74,6 +74,9 @@ class Match(Section):
         return self
 
 
+POD_WORDS = ("{namespace}", "{pod}", "{container}")
+
+
 class Processes(Section):
     """Which processes are watched, and under which names."""
 
@@ -95,3 +98,8 @@ class Processes(Section):
     refresh: Annotated[float, seconds("100ms", "1h")] = Field(
         default=as_written("2s"), description="How often the list of processes is looked at."
     )
+
+    @property
+    def by_pod(self) -> bool:
+        """Does it matter which pod a process is in?"""
+        return any(entry.pod for entry in self.match) or any(word in self.group_by for word in POD_WORDS)

@@ -26,7 +26,7 @@ _UID = re.compile(
 )
 _HANDED_OVER = re.compile(r"user\.slice|lxc(\.payload\..*)?|.*\.(service|scope)", re.DOTALL)
 _RUNTIMES_OWN = re.compile(
-    r"(snap\.(microk8s|k8s)\.(daemon-)?)?containerd\.service|(crio?|docker|kubelet|k3s(-agent)?)\.service"
+    r"(snap\.(microk8s|k8s)\.(daemon-)?)?containerd\.service|(cri-?o|docker|kubelet|k3s(-agent)?)\.service"
     r"|(rke2-(server|agent)|k0s(worker|controller))\.service"
 )
 SHORTEST = len("pod") + 32

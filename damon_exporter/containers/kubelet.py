@@ -1,6 +1,6 @@
 """Names of pods from the kubelet, which knows them all, with their labels."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -27,27 +27,22 @@ class Kubelet:
         parts = urlsplit(url)
         if parts.scheme != "https" or not parts.hostname or "@" in parts.netloc or parts.query or parts.fragment:
             raise ValueError(f"{url!r} is not https://NODE:10250: the token must go nowhere else, and not in the clear")
-        self._url = url.rstrip("/") + "/pods"
+        self.url = url.rstrip("/") + "/pods"
         self._token_file = token_file
         self._ca_file = ca_file
         self._limits = limits or Limits()
 
     def pods(self) -> PodList:
-        """Return the pods of the node; ``fault`` is a whole sentence. Raises `NamesUnavailable`."""
+        """Return the pods of the node; raises `NamesUnavailable`."""
         try:
             from damon_exporter.containers.kubelet_request import ask
         except ImportError as error:
-            raise NamesUnavailable(self._url, "requests is missing: pip install damon-exporter[kubelet]") from error
-        body = ask(self._url, self._headers(), self._ca_file, self._limits.seconds, self._limits.body_bytes)
+            raise NamesUnavailable(self.url, "requests is missing: pip install damon-exporter[kubelet]") from error
+        body = ask(self.url, self._headers(), self._ca_file, self._limits.seconds, self._limits.body_bytes)
         try:
-            told = read_pods(body)
+            return read_pods(body)
         except ValueError as error:
-            raise NamesUnavailable(self._url, f"its answer is {error}; give the URL of a kubelet") from error
-        return replace(told, fault=f"some {self._unlike(told.fault)}") if told.fault else told
-
-    def _unlike(self, fault: str) -> str:
-        reason = f"they are not as Kubernetes has them ({fault}); look at what answers there"
-        return str(NamesUnavailable(self._url, reason))
+            raise NamesUnavailable(self.url, f"its answer is {error}; give the URL of a kubelet") from error
 
     def _headers(self) -> dict[str, str]:
         try:
@@ -61,4 +56,4 @@ class Kubelet:
         return {"Authorization": f"Bearer {token}"}
 
     def _no_token(self, fault: str) -> NamesUnavailable:
-        return NamesUnavailable(self._url, f"{self._token_file} {fault}: give the file of a service account's token")
+        return NamesUnavailable(self.url, f"{self._token_file} {fault}: give the file of a service account's token")

@@ -2,10 +2,9 @@
 
 import logging
 import math
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from damon_exporter.containers.cgroup_path import containers_on, made_by_root
@@ -24,9 +23,6 @@ REFRESH_SECONDS = 10.0
 
 AGAIN_SECONDS = 2.0
 """How soon links are read again after a container was met that nobody names: its link comes a moment later than it."""
-
-LONGEST_START = 1.0
-"""How long (s) to wait at start for links, which takes milliseconds."""
 
 LONGEST_ABSENCE = 120.0
 """How long (s) the labels of pods stand without an answer of the kubelet."""
@@ -49,21 +45,16 @@ class ContainerNames:
         on_failure: Callable[[], None] = lambda: None,
     ) -> None:
         self._allowed = tuple(pod_labels)
-        self._has_kubelet = kubelet is not None
-        self._links = _Source(lambda: (Directory(read_log_links(log_folder)), ""))
-        self._pods = _Source(lambda: _told_by(kubelet) if kubelet else (Directory(), ""))
+        self._links = _Source(lambda: _Told(Directory(read_log_links(log_folder))))
+        self._pods = _Source(lambda: _told_by(kubelet) if kubelet else _Told(Directory()))
         self._directory = Directory()
         self._met = Encounters()
         self._refresh_at = self._again_at = -math.inf
         self._thread = Repeating("container names", self._work, on_failure)
         self.errors = 0
-        self._asked = threading.Event()
-        self.pod_labels_seen: Mapping[tuple[str, str], Mapping[str, str]] = {}
-
-    @property
-    def asked(self) -> bool:
+        self.asked = False
         """Has every source been asked, whatever it has told?"""
-        return self._asked.is_set()
+        self.pod_labels_seen: Mapping[tuple[str, str], Mapping[str, str]] = {}
 
     @property
     def named(self) -> int:
@@ -98,10 +89,8 @@ class ContainerNames:
         return named or NO_POD
 
     def start(self) -> None:
-        """Begin to read names. Those of links alone have been read when this returns."""
+        """Begin to read names."""
         self._thread.start()
-        if not self._has_kubelet:
-            self._asked.wait(LONGEST_START)
 
     def stop(self) -> None:
         """Stop at once, or, while the kubelet is being asked, when it has answered or taken too long."""
@@ -116,7 +105,7 @@ class ContainerNames:
             self._pods.turn()
             self._read_links(now)
             self._read(self._pods, now)
-            self._asked.set()
+            self.asked = True
         elif self._met.wanted and now >= self._again_at:
             self._read_links(now)
 
@@ -146,19 +135,29 @@ class ContainerNames:
         return AGAIN_SECONDS
 
 
-def _told_by(kubelet: Kubelet) -> tuple[Directory, str]:
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What a source tells, what is wrong with the rest or "", and whether all names are in it all the same."""
+
+    directory: Directory
+    problem: str = ""
+    whole: bool = True
+
+
+def _told_by(kubelet: Kubelet) -> _Told:
     told = kubelet.pods()
-    return Directory.of_pods(told.pods), told.fault
+    unlike = f"some are not as Kubernetes has them ({told.fault}); look at what answers there"
+    problem = str(NamesUnavailable(kubelet.url, unlike)) if told.fault else ""
+    return _Told(Directory.of_pods(told.pods), problem, told.whole)
 
 
 class _Source:
     """What one source has told since the last refresh but one.
 
-    ``ask`` returns what it tells, and what is wrong with the rest or ""; raises `NamesUnavailable`. ``problem`` is what
-    was wrong when it was last asked.
+    ``ask`` raises `NamesUnavailable`. ``problem`` is what was wrong when it was last asked.
     """
 
-    def __init__(self, ask: Callable[[], tuple[Directory, str]]) -> None:
+    def __init__(self, ask: Callable[[], _Told]) -> None:
         self._ask = ask
         self._anew = False
         self._said: set[str] = set()
@@ -177,24 +176,24 @@ class _Source:
     def read(self, now: float) -> None:
         """Take in what the source tells; if it fails, what it has told stands."""
         try:
-            told, self.problem = self._ask()
+            told = self._ask()
         except NamesUnavailable as error:
             self.problem = str(error)
         else:
-            self._take_in(told if not self.problem else self._completed(told))
-            self.told_at = now
+            self.problem, self.told_at = told.problem, now
+            if told.whole:
+                self._whole = told.directory
+            self._take_in(self._completed(told.directory))
         self._log()
 
     def _completed(self, told: Directory) -> Directory:
-        """Return what is told, of which some had to be left out, with the names of when nothing had.
+        """Return what is told with the names of when it was last whole.
 
         Not with labels, which are shown whoever is there.
         """
         return replace(self._whole, labels={}) | told
 
     def _take_in(self, told: Directory) -> None:
-        if not self.problem:
-            self._whole = told
         if self._anew:
             self._before, self._now, self._anew = self._now, told, False
         else:

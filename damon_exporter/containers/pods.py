@@ -39,24 +39,37 @@ class Pod:
 
 @dataclass(frozen=True, slots=True)
 class PodList:
-    """``fault`` is what is wrong with the first of the pods that had to be left out, "" if none had."""
+    """``fault`` is what is wrong with the first pod or label that had to be left out, "" if none had.
+
+    ``whole`` says that no pod had.
+    """
 
     pods: tuple[Pod, ...]
     fault: str = ""
+    whole: bool = True
 
 
 MOST_FAULTS = 1000
 """After so many labels that are none the others that may be are not even looked at: garbage is to cost little."""
 
 
+@dataclass(slots=True)
+class _Faults:
+    """How many labels are none, and what is wrong with the first: pydantic would keep hundreds of bytes for each."""
+
+    count: int = 0
+    first: str = ""
+
+
 def _or_omitted(value: object, check: ValidatorFunctionWrapHandler, info: ValidationInfo) -> str:
-    """Leave a key or value out that is none, and tell the first: pydantic would keep hundreds of bytes for each."""
-    faults = cast("list[str]", info.context)
-    if len(faults) < MOST_FAULTS:
+    """Leave a key or value out that is none."""
+    faults = cast("_Faults", info.context)
+    if faults.count < MOST_FAULTS:
         try:
             return str(check(value))
         except ValidationError as error:
-            faults.append(f"labels: {_fault(error)}")
+            faults.count += 1
+            faults.first = faults.first or f"labels: {_fault(error)}"
     raise PydanticOmit
 
 
@@ -116,20 +129,20 @@ def read_pods(text: bytes) -> PodList:
     objects would take several times its size, all faults hundreds of times. A pod that is not as Kubernetes has them is
     left out, and so is a label.
     """
-    faults: list[str] = []
+    faults = _Faults()
     try:
         pods = _pods(_WholeList.model_validate_json(text, context=faults).items)
+        return PodList(pods, faults.first)
     except ValidationError as error:
-        faults.insert(0, _fault(error))
-        pods = _pods_but_bad_ones(text)
-        if not pods:
-            raise ValueError(f"no list of pods: {faults[0]}") from None
-    return PodList(pods, faults[0] if faults else "")
+        fault = _fault(error)
+    if pods := _pods_but_bad_ones(text):
+        return PodList(pods, fault, whole=False)
+    raise ValueError(f"no list of pods: {fault}")
 
 
 def _pods_but_bad_ones(text: bytes) -> tuple[Pod, ...]:
     with suppress(ValidationError):
-        return _pods(_ListWithFaults.model_validate_json(text, context=[]).items)
+        return _pods(_ListWithFaults.model_validate_json(text, context=_Faults()).items)
     return ()
 
 

@@ -228,7 +228,8 @@ MONITOR = Section(
             Kind.GAUGE,
             _MONITOR,
             "Processes that match but are left out by processes.limit or processes.min_rss. Absent for monitors "
-            "that do not match processes, and while DAMON is not ours to watch them with.",
+            "that do not match processes, and while nobody looks for them as DAMON is not free, or an error is "
+            "waited out.",
             _SELF,
         ),
         Metric(

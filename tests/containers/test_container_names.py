@@ -374,7 +374,7 @@ def test_one_pod_that_is_none_leaves_the_others_their_names_and_is_told(
         node.tell({"metadata": {"name": f"a\n{now}"}}, pod("cart-0", UID, {ID: "app"}))
         node.names.refresh(now)
     assert node.names.pod_of(CGROUP) == CART
-    assert "some pods are not named by" in node.names.problems[0]
+    assert "some are not as Kubernetes has them (items.metadata.namespace: Field required)" in node.names.problems[0]
     assert node.names.errors == 3
     assert len(caplog.records) == 1
 
@@ -457,14 +457,6 @@ def test_the_thread_reads_names_and_stops_within_a_second(node: Node) -> None:
         until(lambda: node.by_links.pod_of(CGROUP) == CART)
         began = time.monotonic()
     assert time.monotonic() - began < 1
-
-
-def test_without_a_kubelet_names_are_known_from_the_start(node: Node) -> None:
-    node.link(ID)
-    assert not node.by_links.asked
-    with running(node.by_links):
-        assert node.by_links.asked
-        assert node.by_links.pod_of(CGROUP) == CART
 
 
 @pytest.mark.parametrize("code", [200, 500])

@@ -98,8 +98,8 @@ def _two_cgroups(guest: Guest) -> Iterator[None]:
 
 
 def _passes(watching: Exporter, monitor: str) -> list[Pass]:
-    """Ten passes, once DAMON has found the borders of the buffers, for which it needs some tens of aggregations."""
-    watching.wait_for(lambda m: (m.get("damon_snapshots_total", monitor=monitor) or 0) > 70, "borders are found")
+    """Ten passes, once DAMON has found the borders of the buffers, for which it may need a hundred aggregations."""
+    watching.wait_for(lambda m: (m.get("damon_snapshots_total", monitor=monitor) or 0) > 120, "borders are found")
     seen = [_next_pass(watching, monitor, 0)]
     while len(seen) < PASSES:
         seen.append(_next_pass(watching, monitor, _samples(seen[-1].metrics, monitor)))

@@ -1,6 +1,7 @@
 """Passes of attribution over all monitors of physical memory, in a thread of their own."""
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
@@ -10,11 +11,14 @@ from damon_exporter.config import Attribution as Settings
 from damon_exporter.config import Export
 from damon_exporter.containers.named import PodLookup
 from damon_exporter.kernel.paths import KernelPaths
-from damon_exporter.physical import PhysicalView
+from damon_exporter.physical import Origin, PhysicalView
 from damon_exporter.repeating import Repeating
 from damon_exporter.state import Attribution
 
 log = logging.getLogger(__name__)
+
+SHORTEST_INTERVAL = 1.0
+"""Seconds between two passes at least, whatever changes."""
 
 LOOK_SECONDS = 0.5
 """How often the thread looks whether a pass is due."""
@@ -40,8 +44,8 @@ class Passes:
         self._views: Mapping[str, PhysicalView] = {}
         self._runs: dict[str, _Run] = {}
         self._thread = Repeating("attribution", self._work, on_failure)
+        self._told: Mapping[str, tuple[Origin, Attribution]] = {}
         self.problems: tuple[str, ...] = ()
-        self.results: Mapping[str, Attribution] = {}
 
     def start(self) -> None:
         """Begin to make passes of what is offered."""
@@ -55,6 +59,16 @@ class Passes:
         """Say what was last seen of each monitor of physical memory; what is not among it is forgotten."""
         self._views = views
 
+    @property
+    def results(self) -> Mapping[str, Attribution]:
+        """What the last passes have told of memory as it was offered last: not of what another kdamond has seen."""
+        views = self._views
+        return {
+            name: result
+            for name, (origin, result) in self._told.items()
+            if name in views and views[name].origin == origin
+        }
+
     def work(self, now: float) -> None:
         """Make the passes that are due at ``now`` (CLOCK_MONOTONIC, s)."""
         views = self._views
@@ -64,10 +78,12 @@ class Passes:
             if name not in self._runs:
                 self._runs[name] = _Run(self._new_attributor())
             run = self._runs[name]
+            if view.origin != run.origin:
+                run.forget()
             if now >= run.due:
-                run.due = now + self._interval
+                run.made, run.due, run.origin = now, now + self._interval, view.origin
                 run.result = run.attributor.look(view)
-        self.results = {name: result for name, run in self._runs.items() if name in views and (result := run.living())}
+        self._told = {name: (run.origin, result) for name, run in self._runs.items() if (result := run.living())}
         self._tell([problem for name in views for problem in self._runs[name].attributor.problems])
 
     @property
@@ -92,12 +108,14 @@ class _Run:
 
     def __init__(self, attributor: Attributor) -> None:
         self.attributor = attributor
-        self.due = 0.0
+        self.made = self.due = -math.inf
+        self.origin: Origin = (0, 0)
         self.result: Attribution | None = None
 
     def forget(self) -> None:
-        """The kdamond has gone: what was seen of memory is not what another one sees."""
-        self.due, self.result = 0.0, None
+        """The kdamond has gone, or sees other memory: a new pass is made soon, however rarely passes are."""
+        self.result = None
+        self.due = min(self.due, self.made + SHORTEST_INTERVAL)
 
     def living(self) -> Attribution | None:
         """Return what the last pass has told, of cgroups that are still there."""

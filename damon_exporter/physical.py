@@ -11,6 +11,9 @@ from damon_exporter.analysis.numa import NodeMap, node_band_bytes, node_map
 from damon_exporter.analysis.snapshot import Regions, Snapshot
 from damon_exporter.kernel.memory_nodes import memory_nodes
 
+Origin = tuple[int, int]
+"""The pid of a kdamond, and the bytes that it monitors."""
+
 UNKNOWN_NODE = ""
 
 NODES_SECONDS = 60.0
@@ -21,12 +24,18 @@ NODES_SECONDS = 60.0
 class PhysicalView:
     """The last snapshot of a monitor of physical memory: its regions with the index of each one's band.
 
-    ``ages`` is None while nothing tells the unit of the kernel's ages.
+    ``ages`` is None while nothing tells the unit of the kernel's ages. ``kdamond`` is the pid of who saw it.
     """
 
     regions: Regions
     band: bands.Groups
     ages: IdleAges | None
+    kdamond: int = 0
+
+    @property
+    def origin(self) -> Origin:
+        """Who saw it, and how much: what differs in that is other memory."""
+        return self.kdamond, int(self.regions.sizes.sum())
 
 
 class CurrentNodes:
@@ -49,7 +58,7 @@ def physical_view(snapshot: Snapshot, ages: IdleAges | None, bounds: Sequence[fl
     if snapshot.intervals is None or not len(snapshot.regions):
         return None
     ratios = bands.access_ratios(snapshot.regions, snapshot.intervals)
-    return PhysicalView(snapshot.regions, bands.band_indexes(ratios, bounds), ages)
+    return PhysicalView(snapshot.regions, bands.band_indexes(ratios, bounds), ages, snapshot.kdamond)
 
 
 def bytes_by_node(view: PhysicalView, names: Sequence[str], nodes: NodeMap) -> Mapping[str, Mapping[str, int]]:

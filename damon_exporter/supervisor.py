@@ -157,13 +157,18 @@ class Supervisor:
         own = [keeper.describe() for keeper in self._keepers]
         watched = [described for described in own if isinstance(described, Watched)]
         waiting = [described for described in own if isinstance(described, Waiting)]
-        others = self._other_slots({kdamond.pid for kdamond in watched})
+        own_pids = {kdamond.pid for kdamond in watched}
+        try:
+            others, looked_at = self._other_slots(own_pids), now
+        except (Busy, Gone) as passing:  # of ours it must be told all the same who has left his place
+            log.debug("what was last known of others stands: %s", passing)
+            others, looked_at = self._others_before(own_pids), self.roster.looked_at
         enabled = [watched_module(module) for module in modules(self._paths) if module.enabled]
         if self._sysfs_source:  # nothing is heard of modules then
             enabled = [replace(module, reporting=False) for module in enabled]
         present = {feature.name: feature.present for feature in features.probe(self._paths)}
         return Roster(
-            looked_at=now,
+            looked_at=looked_at,
             watched=(*watched, *others, *enabled),
             waiting=tuple(waiting) if self._kernel.control == "auto" else (),
             features={**present, **self._tenure.slot_features},
@@ -180,6 +185,11 @@ class Supervisor:
             return []
         others = (self._described(slot, pid) for pid, slot in running.items() if pid not in own_pids)
         return [kdamond for kdamond in others if kdamond]
+
+    def _others_before(self, own_pids: set[int]) -> list[Watched]:
+        names = {keeper.monitor.name for keeper in self._keepers}
+        before = (kdamond for kdamond in self.roster.watched if kdamond.owner == "foreign")
+        return [kdamond for kdamond in before if kdamond.name not in names and kdamond.pid not in own_pids]
 
     def _described(self, slot: Slot, pid: int) -> Watched | None:
         try:

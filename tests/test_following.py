@@ -1,5 +1,6 @@
 """Processes that come and go are followed by the kdamond that runs, and what is published follows them."""
 
+import errno
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from damon_exporter.config.reading import parse
 from damon_exporter.feeds import Feed, open_feed
 from damon_exporter.kernel.paths import KernelPaths
 from damon_exporter.state import MonitorState, TargetState
+from damon_exporter.tenure import Tenure
 from damon_exporter.testing.fake_kernel import FakeKernel
 from damon_exporter.watches import Watches
 
@@ -103,6 +105,31 @@ def test_processes_of_a_group_are_summed_and_each_group_is_a_target(kernel: Fake
     assert exporting.monitor is not None
     assert (exporting.monitor.nr_targets, exporting.monitor.targets_dropped) == (3, 0)
     assert published["a"].resident_bytes == 5 * MIB
+
+
+@on_both
+def test_a_place_is_not_given_away_before_it_is_told_that_it_was_left(
+    kernel: FakeKernel, exporting: Exporting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also while a long command of another tool's begins right after each look at our own kdamonds."""
+    add(kernel, 41, "a", 1)
+    add(kernel, 42, "b", 2)
+    exporting.settled(lambda now: sizes(now) == {"a": 1, "b": 2})
+    keep = Tenure.keep
+
+    def keep_until_somebody_commands(tenure: Tenure, now: float) -> None:
+        keep(tenure, now)
+        kernel.fail("*/kdamonds/0/state", "read", errno.EBUSY)
+
+    monkeypatch.setattr(Tenure, "keep", keep_until_somebody_commands)
+    for pid, comm, mib in ((41, "x", 1), (43, "c", 512)):
+        add(kernel, pid, comm, mib)
+        exporting.driven.look()
+        kernel.clear_faults()
+        time.sleep(0.1)
+        assert sizes(exporting.publish()).get("a", 0) <= 1
+    monkeypatch.undo()
+    exporting.settled(lambda now: sizes(now) == {"b": 2, "c": 512})
 
 
 @on_both

@@ -5,7 +5,7 @@ import logging
 import statistics
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 from driving import wait_for
@@ -99,6 +99,18 @@ def test_nothing_that_was_told_before_is_told_of_a_monitor_that_comes_back(passe
         passing.work(now)
     assert sum(map(sum, passing.results["node"].kinds.values())) == 4 * MIB
     assert samples(passing) == 6 * MIB_FRAMES
+
+
+def test_what_another_kdamond_sees_under_the_same_name_is_told_by_a_pass_of_its_own(passes: NewPasses) -> None:
+    """Somebody may turn his kdamond off and on, or change its ranges, between two looks."""
+    passing = passes(interval="1h")
+    seen: list[tuple[int, float]] = []
+    for now, kdamond, mib in ((100.0, 7, 2), (102.0, 7, 4), (104.0, 8, 4), (104.5, 8, 6), (105.1, 8, 6)):
+        passing.offer({"node": replace(view(mib), kdamond=kdamond)})
+        passing.work(now)
+        told = sum(sum(map(sum, result.kinds.values())) for result in passing.results.values())
+        seen.append((kdamond, told / MIB))
+    assert seen == [(7, 2), (7, 4), (8, 4), (8, 0), (8, 6)]
 
 
 # What goes wrong

@@ -161,8 +161,9 @@ ACCESS_PATTERN = Section(
             "damon_target_resident_bytes",
             Kind.GAUGE,
             _TARGET,
-            "Pages of the target's processes that are in memory. damon_monitored_bytes is the span of the regions "
-            "and counts unmapped holes and what is not resident too. Processes that share pages count them each. "
+            "Pages of the target's processes that are in memory, also of those that have just joined and whose regions "
+            "come with the next update. damon_monitored_bytes is the span of the regions and counts unmapped holes and "
+            "what is not resident too. Processes that share pages count them each. "
             "Absent for physical memory and for other people's targets.",
             "/proc/PID/statm",
         ),

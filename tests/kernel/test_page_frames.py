@@ -136,7 +136,7 @@ def test_what_the_file_does_not_reach_is_a_hole_that_nobody_owns(procfs: Path) -
 
 def test_neighbours_are_read_with_one_system_call(procfs: Path) -> None:
     def reads() -> int:
-        return int((PROC / "self/io").read_text().split("syscr: ")[1].split()[0])
+        return int((PROC / "thread-self/io").read_text().split("syscr: ")[1].split()[0])
 
     def taken(frames: U64) -> int:
         before = reads()

@@ -15,7 +15,8 @@ HIGHEST_PID = 1 << 22
 COMM_BYTES = 15  # TASK_COMM_LEN without its final zero
 LONGEST_PATTERN = 4096  # PATH_MAX, and what is compared of a command line
 
-GROUP_WORDS = ("{comm}", "{pid}", "{cgroup}", "{namespace}", "{pod}", "{container}")
+POD_WORDS = ("{namespace}", "{pod}", "{container}")
+GROUP_WORDS = ("{comm}", "{pid}", "{cgroup}", *POD_WORDS)
 _WORD = r"\{[^{}]*\}"
 
 
@@ -72,9 +73,6 @@ class Match(Section):
         if (self.pid, self.comm, self.cmdline, self.cgroup, self.pod) == (None,) * 5:
             raise ValueError("is empty and would match every process; give pid, comm, cmdline, cgroup or pod")
         return self
-
-
-POD_WORDS = ("{namespace}", "{pod}", "{container}")
 
 
 class Processes(Section):

@@ -1,6 +1,7 @@
 """One buffer that is touched all the time, one that was written once and is then left alone."""
 
 import math
+import os
 
 from memory import BREATH, announce, bind_to_node, enter_cgroup, keep_touching, mapped, parser, size
 
@@ -15,7 +16,9 @@ def main() -> None:
     options.add_argument("--cgroup", help="put both buffers into this cgroup, as /a")
     options.add_argument("--node", type=int, help="put both buffers on this NUMA node")
     options.add_argument("--huge", action="store_true", help="make both of huge pages")
+    options.add_argument("--nice", type=int, default=0, help="niceness: below 0 it runs before others")
     arguments = options.parse_args()
+    os.nice(arguments.nice)
     if arguments.cgroup is not None:
         enter_cgroup(arguments.cgroup)
     if arguments.node is not None:

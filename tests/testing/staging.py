@@ -1,7 +1,7 @@
 """Uses slot 0 of a fake kernel as any tool of DAMON would, one write(2) a value."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 
@@ -100,3 +100,29 @@ def tried(kernel: FakeKernel, scheme: int = 0) -> list[dict[str, int]]:
 
 def statistic(kernel: FakeKernel, name: str, scheme: int = 0) -> int:
     return int(kernel.read(f"{CONTEXT}/schemes/{scheme}/stats/{name}"))
+
+
+def set_scheme(kernel: FakeKernel, files: Mapping[str, object], scheme: int = 0) -> None:
+    """Write to files of a scheme."""
+    for file, value in files.items():
+        kernel.write(f"{CONTEXT}/schemes/{scheme}/{file}", value)
+
+
+def add_filters(kernel: FakeKernel, folder: str, *filters: Mapping[str, object], scheme: int = 0) -> None:
+    """Give a scheme filters of one kind."""
+    kernel.write(f"{CONTEXT}/schemes/{scheme}/{folder}/nr_filters", len(filters))
+    for index, files in enumerate(filters):
+        set_scheme(kernel, {f"{folder}/{index}/{file}": value for file, value in files.items()}, scheme)
+
+
+def statistics(kernel: FakeKernel, scheme: int = 0) -> dict[str, int]:
+    """The counters of a scheme as they are now."""
+    kernel.write("0/state", "update_schemes_stats")
+    folder = kernel.kdamonds / f"{CONTEXT}/schemes/{scheme}/stats"
+    return {path.name: int(path.read_text()) for path in folder.iterdir()}
+
+
+def tried_bytes(kernel: FakeKernel, scheme: int = 0) -> int:
+    """What the next application of all schemes tries."""
+    kernel.write("0/state", "update_schemes_tried_bytes")
+    return int(kernel.read(f"{CONTEXT}/schemes/{scheme}/tried_regions/total_bytes"))

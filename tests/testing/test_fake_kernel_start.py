@@ -15,6 +15,7 @@ from staging import (
     command,
     errno_of,
     set_intervals,
+    set_scheme,
     stage_physical,
     stage_schemes,
     stage_virtual,
@@ -117,17 +118,77 @@ def test_a_process_that_is_not_there_is_refused_at_on(fake_kernel: Start, name: 
     assert command(kernel, "on") == errno.EINVAL
 
 
-@both
-def test_a_cgroup_that_is_not_there_is_enomem(fake_kernel: Start, name: str) -> None:
+MEMCG = {"filters/nr_filters": 1, "filters/0/type": "memcg"}
+ADDRESSES = {"filters/nr_filters": 1, "filters/0/type": "addr", "filters/0/addr_start": 8192}
+HUGE = {"ops_filters/nr_filters": 1, "ops_filters/0/type": "hugepage_size", "ops_filters/0/min": 2}
+GOAL = {"quotas/goals/nr_goals": 1, "quotas/goals/0/target_value": 100}
+CGROUP_GOAL = GOAL | {"quotas/goals/0/target_metric": "node_memcg_used_bp"}
+ELIGIBLE_GOAL = GOAL | {"quotas/goals/0/target_metric": "node_eligible_mem_bp"}
+
+
+@pytest.mark.parametrize(
+    ("name", "files", "error"),
+    [
+        *((name, MEMCG, errno.ENOMEM) for name in (OLD, NEW)),
+        *((name, MEMCG | {"filters/0/memcg_path": "/b"}, errno.ENOMEM) for name in (OLD, NEW)),
+        *((name, MEMCG | {"filters/0/memcg_path": "a"}, errno.ENOMEM) for name in (OLD, NEW)),
+        *((name, MEMCG | {"filters/0/memcg_path": "/a/"}, errno.ENOMEM) for name in (OLD, NEW)),
+        *((name, MEMCG | {"filters/0/memcg_path": "/a"}, None) for name in (OLD, NEW)),
+        *((name, MEMCG | {"filters/0/memcg_path": "/"}, None) for name in (OLD, NEW)),
+        *((name, ADDRESSES | {"filters/0/addr_end": 4096}, errno.ENOMEM) for name in (OLD, NEW)),
+        *((name, ADDRESSES | {"filters/0/addr_end": 8192}, None) for name in (OLD, NEW)),
+        (NEW, HUGE | {"ops_filters/0/max": 1}, errno.ENOMEM),
+        (NEW, HUGE | {"ops_filters/0/max": 2}, None),
+        (NEW, CGROUP_GOAL, errno.ENOMEM),
+        (NEW, CGROUP_GOAL | {"quotas/goals/0/path": "/b"}, errno.ENOMEM),
+        (NEW, CGROUP_GOAL | {"quotas/goals/0/path": "/a"}, None),
+        (NEW, CGROUP_GOAL | {"quotas/goals/0/target_value": 0}, None),
+        (NEW, ELIGIBLE_GOAL, None),
+        (NEW, GOAL | {"quotas/goals/0/nid": 99}, None),
+        (NEW, {"core_filters/nr_filters": 1}, None),
+        *((name, {"access_pattern/age/min": 2, "access_pattern/age/max": 1}, None) for name in (OLD, NEW)),
+        *((name, {"action": "migrate_hot", "target_nid": 99}, None) for name in (OLD, NEW)),
+        *((name, {"watermarks/metric": "free_mem_rate", "watermarks/low": 5000}, None) for name in (OLD, NEW)),
+    ],
+)
+def test_what_on_refuses_of_a_scheme(
+    fake_kernel: Start, name: str, files: dict[str, object], error: int | None
+) -> None:
     kernel = fake_kernel(kernel=name)
+    kernel.set_cgroups("/a")
     stage_physical(kernel)
     stage_schemes(kernel, (0, UINT))
-    kernel.write(f"{CONTEXT}/schemes/0/filters/nr_filters", 1)
-    kernel.write(f"{CONTEXT}/schemes/0/filters/0/type", "memcg")
-    kernel.write(f"{CONTEXT}/schemes/0/filters/0/memcg_path", "/a/b")
-    assert command(kernel, "on") == errno.ENOMEM
-    kernel.set_cgroups("/a/b")
-    assert command(kernel, "on") is None
+    set_scheme(kernel, files)
+    assert command(kernel, "on") == error
+
+
+def test_a_goal_for_eligible_memory_needs_physical_memory(fake_kernel: Start) -> None:
+    kernel = fake_kernel(kernel=NEW)
+    kernel.add_process(42, "busy")
+    stage_virtual(kernel, 42)
+    stage_schemes(kernel, (0, UINT))
+    set_scheme(kernel, ELIGIBLE_GOAL)
+    assert command(kernel, "on") == errno.EINVAL
+
+
+def test_a_bad_scheme_leaves_the_kdamond_as_it_was_when_it_is_committed(fake_kernel: Start) -> None:
+    kernel = fake_kernel(kernel=NEW)
+    stage_physical(kernel)
+    stage_schemes(kernel, (0, UINT))
+    kernel.write("0/state", "on")
+    pid = kernel.read("0/pid")
+    set_scheme(kernel, MEMCG)
+    assert command(kernel, "commit") == errno.ENOMEM
+    assert kernel.read("0/pid") == pid
+
+
+def test_goals_for_a_cgroup_that_is_not_there_are_einval_when_they_are_committed_alone(fake_kernel: Start) -> None:
+    kernel = fake_kernel(kernel=NEW)
+    stage_physical(kernel)
+    stage_schemes(kernel, (0, UINT))
+    kernel.write("0/state", "on")
+    set_scheme(kernel, CGROUP_GOAL)
+    assert command(kernel, "commit_schemes_quota_goals") == errno.EINVAL
 
 
 def test_the_goal_of_tuning_must_allow_the_sampling_interval(fake_kernel: Start) -> None:

@@ -79,9 +79,9 @@ class Cgroups:
         self._by_path = {"/": Cgroup(kernel, "/")}
         fs.add("cgroup", self._by_path["/"])
 
-    def exists(self, path: str) -> bool:
-        """Whether there is such a cgroup."""
-        return path in self._by_path
+    def find(self, path: str) -> Cgroup | None:
+        """The cgroup at a path as ``/a/b``, if there is one."""
+        return self._by_path.get(path)
 
     def at(self, path: str) -> Cgroup:
         """The cgroup at a path as ``/a/b``; KeyError if there is none."""

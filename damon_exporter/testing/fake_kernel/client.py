@@ -164,8 +164,15 @@ class FakeKernel:
         self._order("set_page_owners", owners=owners)
 
     def set_free_memory(self, permil: int) -> None:
-        """The free memory that watermarks look at, 500 at first."""
+        """The free memory that watermarks look at, 600 at first: more than the modules need to be at work."""
         self._order("set_free_memory", permil=permil)
+
+    def set_goal_value(self, metric: str, value: int) -> None:
+        """What the kernel measures of a metric that quotas have goals for, at first just what is aimed at.
+
+        Of a node's memory it is by the free memory.
+        """
+        self._order("set_goal_value", metric=metric, value=value)
 
     def fail(self, path: str, operation: str, error: int, *, count: int | None = None) -> None:
         """Let operations (open, read, write, mkdir, rmdir) on paths that match fail ``count`` times, or always.

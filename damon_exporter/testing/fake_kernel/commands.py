@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from damon_exporter.testing.fake_kernel.kdamond import NEVER, Kdamond, seconds
-from damon_exporter.testing.fake_kernel.schemes import Walk
+from damon_exporter.testing.fake_kernel.damos import NEVER, seconds
+from damon_exporter.testing.fake_kernel.kdamond import Kdamond
 from damon_exporter.testing.fake_kernel.tree import fail
 from damon_exporter.testing.fake_kernel.tried_regions import clear, populate
 
@@ -51,12 +51,12 @@ class Served:
         with slot.sysfs.lock():
             kdamond = slot.started
             clear(slot.staged)
-            if not kdamond.schemes or kdamond.context.paused:
+            if not kdamond.damos.schemes or kdamond.context.paused:
                 raise fail(errno.ECANCELED)
             if kdamond.deactivated:
                 wait_until(kdamond, nothing, due=kdamond.next_call())
                 raise fail(errno.ECANCELED)
-            walk = kdamond.walk = Walk(set(range(len(kdamond.schemes))))
+            walk = kdamond.damos.begin_walk(needs_regions=False)
             wait_until(kdamond, lambda: not walk.pending)
             if walk.pending:
                 raise fail(errno.ECANCELED)
@@ -105,8 +105,8 @@ class Polled:
             kdamond = slot.started
             with slot.sysfs.lock():
                 clear(slot.staged)
-                walk = kdamond.walk = Walk(set(range(len(kdamond.schemes))))
-                wait_until(kdamond, lambda: walk.complete, due=time.monotonic() + 2 * longest_interval(kdamond))
+                walk = kdamond.damos.begin_walk(needs_regions=True)
+                wait_until(kdamond, lambda: not walk.pending, due=time.monotonic() + 2 * longest_interval(kdamond))
                 populate(slot, walk.regions, with_regions=with_regions, numbered_per_scheme=False)
 
         self.call(slot, collect)
@@ -131,9 +131,9 @@ class Polled:
 def longest_interval(kdamond: Kdamond) -> float:
     """The longest apply interval of all schemes, in seconds; asleep by watermarks: the longest pause between checks."""
     aggr_us = kdamond.attributes.aggr_us
-    intervals = [scheme.scheme.apply_interval_us or aggr_us for scheme in kdamond.schemes]
+    intervals = [scheme.scheme.apply_interval_us or aggr_us for scheme in kdamond.damos.schemes]
     if kdamond.deactivated:
-        intervals = [scheme.scheme.watermarks.interval_us for scheme in kdamond.schemes]
+        intervals = [scheme.scheme.watermarks.interval_us for scheme in kdamond.damos.schemes]
     return seconds(max(intervals, default=0))
 
 
@@ -154,7 +154,7 @@ COMMANDS = {
     "on": Command("5.18", lambda slot: slot.turn_on()),
     "off": Command("5.18", lambda slot: slot.turn_off()),
     "commit": Command("5.19", lambda slot: way(slot).commit(slot)),
-    "commit_schemes_quota_goals": Command("6.8", lambda slot: way(slot).call(slot, lambda: None)),
+    "commit_schemes_quota_goals": Command("6.8", lambda slot: way(slot).call(slot, slot.commit_goals)),
     "update_schemes_stats": Command("5.18", lambda slot: way(slot).call(slot, slot.update_stats)),
     "update_schemes_tried_bytes": Command("6.6", lambda slot: way(slot).walk(slot, with_regions=False)),
     "update_schemes_tried_regions": Command("6.2", lambda slot: way(slot).walk(slot, with_regions=True)),

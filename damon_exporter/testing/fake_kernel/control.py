@@ -99,6 +99,10 @@ class Control:
         """What watermarks look at."""
         self.kernel.free_memory_permil = permil
 
+    def set_goal_value(self, metric: str, value: int) -> None:
+        """What goals of quotas look at."""
+        self.kernel.goal_values[metric] = value
+
     def add_fault(self, path: str, operation: str, errno: int, delay: float, count: int | None) -> None:
         """Let operations on matching paths fail or take long."""
         self.kernel.faults.ordered.append(Fault(path, operation, errno, delay, count))

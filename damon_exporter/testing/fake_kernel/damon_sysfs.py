@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from damon_exporter.testing.fake_kernel.damon_tree import Layout
+from damon_exporter.testing.fake_kernel.damon_tree import ContextLayout
 from damon_exporter.testing.fake_kernel.slot import Slot
 from damon_exporter.testing.fake_kernel.tree import Directory, fail
 from damon_exporter.testing.fake_kernel.values import Numbered
@@ -19,7 +19,7 @@ class DamonSysfs:
 
     def __init__(self, kernel: "Kernel", mm: Directory) -> None:
         self.kernel = kernel
-        self.layout = Layout(kernel.profile, self.refuse_while_locked)
+        self.layout = ContextLayout(kernel.profile, self.refuse_while_locked)
         self.locked = False
         self.request_pending = False
         self.kdamonds = Numbered("nr_kdamonds", lambda: Slot(kernel, self), self._refuse_resize)

@@ -1,36 +1,30 @@
 """The kernel thread that monitors: aggregates, applies schemes, tunes its intervals, and reports to the trace."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from threading import Thread
 from typing import TYPE_CHECKING
 
-from damon_exporter.testing.fake_kernel.memory import Range
+from damon_exporter.testing.fake_kernel.damos import NEVER, SHORTEST, Damos, restart, seconds
+from damon_exporter.testing.fake_kernel.memory import PAGE, Range
 from damon_exporter.testing.fake_kernel.parameters import Context, IntervalsGoal, Target
-from damon_exporter.testing.fake_kernel.schemes import AppliedScheme, Walk
+from damon_exporter.testing.fake_kernel.schemes import AppliedScheme
 from damon_exporter.testing.fake_kernel.targets import MonitoredTarget, merged_targets
 from damon_exporter.testing.fake_kernel.tuning import next_sample_us
 
 if TYPE_CHECKING:
     from damon_exporter.testing.fake_kernel.kernel import Kernel
 
-NEVER = float("inf")
-SHORTEST = 0.001  # seconds; whoever asks for less gets this, so that the fake stays awake for others
-
-
-def seconds(microseconds: int) -> float:
-    """An interval as the thread keeps it."""
-    return max(microseconds * 1e-6, SHORTEST)
-
 
 class Kdamond:
     """A monitoring context and its thread. All methods are called with the kernel's lock held.
 
     ``repeat`` is called when ``repeat_ms`` (0: never) have passed since the last time: DAMON's repeating calls.
+    ``kept`` are schemes of a kdamond before that go on.
     """
 
-    def __init__(self, kernel: "Kernel", context: Context, name: str) -> None:
+    def __init__(self, kernel: "Kernel", context: Context, name: str, kept: Sequence[AppliedScheme] = ()) -> None:
         self.kernel = kernel
         self.context = context
         self.attributes = context.attributes
@@ -39,14 +33,15 @@ class Kdamond:
         self.alive = False
         self.stopping = False
         self.targets = [MonitoredTarget(target, self._first_ranges(target)) for target in context.targets]
-        self.schemes = [AppliedScheme(scheme) for scheme in context.schemes]
-        self.walk: Walk | None = None
+        self.damos = Damos(kernel, context, kept)
         self.aggregations = 0
         self.repeat: Callable[[], None] = lambda: None
         self.repeat_ms: Callable[[], int] = lambda: 0
         self._started = self._last_repeat = 0.0
-        self._next_aggregation = self._next_update = self._next_watch = 0.0
+        self._next_aggregation = self._next_update = 0.0
+        self._next_watch: float | None = None
         self._memory_version = -1
+        self._largest = 0
 
     def start(self) -> None:
         """Begin to monitor, as a process that /proc shows."""
@@ -68,30 +63,30 @@ class Kdamond:
     @property
     def deactivated(self) -> bool:
         """Whether the watermarks of all schemes keep it asleep."""
-        return bool(self.schemes) and not any(scheme.active for scheme in self.schemes)
+        return self._next_watch is not None
 
     def next_call(self) -> float:
         """When it serves damon_call() next: after the sample that is being taken, or at the watermarks' check."""
-        if self.deactivated:
+        if self._next_watch is not None:
             return self._next_watch
         now, pause = time.monotonic(), seconds(self.attributes.sample_us)
         return now + pause - (now - self._started) % pause
 
     def commit(self, context: Context) -> None:
-        """damon_commit_ctx(): scheme i goes on as scheme i, target i as target i; new targets wait for an update."""
+        """damon_commit_ctx(): scheme i goes on as scheme i, target i as target i; new targets wait for an update.
+
+        A commit finds all schemes active. What is due is applied before watermarks are looked at again.
+        """
         self.targets = merged_targets(self.targets, context.targets)
         attributes_differ = context.attributes != self.attributes
-        self.schemes = self.schemes[: len(context.schemes)]
-        for running, scheme in zip(self.schemes, context.schemes, strict=False):
-            running.scheme = scheme
-        now = time.monotonic()
-        for scheme in context.schemes[len(self.schemes) :]:
-            self.schemes.append(AppliedScheme(scheme, now + seconds(scheme.apply_interval_us)))
+        self.damos.commit(context)
         self.context = context
         self.attributes = context.attributes
         if attributes_differ or not self.kernel.profile.since("6.18"):
             self._restart_schedule()
         self._lay_out()
+        if not (self.deactivated or context.paused):
+            self._apply_schemes(time.monotonic(), aggregated=False)
         self._watch()
         self.kernel.lock.notify_all()
 
@@ -101,8 +96,10 @@ class Kdamond:
                 rest = self._next_event() - time.monotonic()
                 if rest > 0:
                     self.kernel.lock.wait(min(rest, 60.0))
+                    self._watch_if_awake()
                 else:
                     self._work(time.monotonic())
+                    self.kernel.lock.wait(SHORTEST)  # others want the lock, even if the next turn is due already
             self.alive = False
             self.kernel.processes.remove(self.pid)
             self.pid = -1
@@ -126,17 +123,14 @@ class Kdamond:
         now = time.monotonic()
         self._next_aggregation = now + seconds(self.attributes.aggr_us)
         self._next_update = now + seconds(self.attributes.update_us)
-        for scheme in self.schemes:
-            scheme.next_apply = now + seconds(scheme.scheme.apply_interval_us)
+        restart(self.damos.schemes, self.attributes, now)
 
     def _next_event(self) -> float:
-        events = [self._next_repeat()]
-        if self.deactivated:
-            events.append(self._next_watch)
-        elif not self.context.paused:
-            events += [self._next_aggregation, self._next_update]
-            events += [scheme.next_apply for scheme in self.schemes if scheme.scheme.apply_interval_us]
-        return min(events)
+        if self._next_watch is not None:
+            return self._next_watch
+        if self.context.paused:
+            return self._next_repeat()
+        return min(self._next_repeat(), self._next_aggregation, self._next_update, self.damos.next_apply)
 
     def _next_repeat(self) -> float:
         period = self.repeat_ms()
@@ -164,11 +158,14 @@ class Kdamond:
             self._next_update = now + seconds(self.attributes.update_us)
 
     def _watch(self) -> None:
-        """Look at the watermarks, and again after the shortest of their intervals."""
-        for scheme in self.schemes:
-            scheme.watch(self.kernel.free_memory_permil)
-        pause = min((scheme.scheme.watermarks.interval_us for scheme in self.schemes), default=0)
-        self._next_watch = time.monotonic() + seconds(pause)
+        """kdamond_wait_activation(): sleep while no scheme is active, for the shortest of their intervals."""
+        sleep_us = self.damos.watch(self.kernel.free_memory_permil)
+        self._next_watch = time.monotonic() + seconds(sleep_us) if sleep_us else None
+
+    def _watch_if_awake(self) -> None:
+        """Once it sleeps, it does not look before that is over; awake it looks with every sample."""
+        if not self.deactivated:
+            self._watch()
 
     def _aggregate(self) -> None:
         """End the window: count accesses, then ages (kdamond_merge_regions)."""
@@ -179,21 +176,14 @@ class Kdamond:
         threshold = max((int(target.nr_accesses.max(initial=0)) for target in self.targets), default=0) // 10
         for target in self.targets:
             target.grow_older(threshold, flip_resets=self.kernel.profile.since("7.3"))
+            target.join(self._largest, of_one_age=False)
         self.aggregations += 1
 
     def _apply_schemes(self, now: float, *, aggregated: bool) -> None:
-        applied = {}
-        living = [target for target in self.targets if self._exists(target.target)]
-        for index, scheme in enumerate(self.schemes):
-            interval_us = scheme.scheme.apply_interval_us
-            if not (now >= scheme.next_apply if interval_us else aggregated):
-                continue
-            interval_us = max(interval_us, self.attributes.sample_us)  # no oftener than it samples
-            scheme.next_apply = max(scheme.next_apply + seconds(interval_us), now)
-            if scheme.active:
-                applied[index] = scheme.apply(living)
-        if self.walk and applied:
-            self.walk.collect(applied, living)
+        living = [(index, target) for index, target in enumerate(self.targets) if self._exists(target.target)]
+        self.damos.apply(self.pid, living, self.attributes, now, aggregated=aggregated)
+        for _, target in living:
+            target.join(self._largest, of_one_age=True)
 
     def _tune(self) -> None:
         """kdamond_tune_intervals(). The window that it ends is reported with ages that count in the new interval."""
@@ -233,6 +223,6 @@ class Kdamond:
     def _lay_out(self) -> None:
         """Cut all targets into at least ``min_regions`` regions, by how hot memory is now."""
         self._memory_version = self.kernel.memory_version
-        largest = sum(target.total_bytes for target in self.targets) // self.attributes.min_regions
+        self._largest = max(sum(target.total_bytes for target in self.targets) // self.attributes.min_regions, PAGE)
         for target in self.targets:
-            target.lay_out(self.kernel.heat(target.target.pid, target.ranges), largest)
+            target.lay_out(self.kernel.heat(target.target.pid, target.ranges), self._largest)

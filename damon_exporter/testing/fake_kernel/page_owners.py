@@ -1,7 +1,7 @@
 """/proc/kpageflags and /proc/kpagecgroup: what each page frame is used for, and which cgroup it is charged to."""
 
 import errno
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from damon_exporter.analysis.bands import I64
 from damon_exporter.analysis.snapshot import U64
 from damon_exporter.testing.fake_kernel.cgroups import Cgroup
+from damon_exporter.testing.fake_kernel.filters import Pages
 from damon_exporter.testing.fake_kernel.machine import BLOCK_BYTES
-from damon_exporter.testing.fake_kernel.memory import PAGE
+from damon_exporter.testing.fake_kernel.memory import PAGE, Range
+from damon_exporter.testing.fake_kernel.ranges import within
 from damon_exporter.testing.fake_kernel.tree import Directory, Entries, fail
 
 if TYPE_CHECKING:
@@ -83,16 +85,46 @@ class PageOwners:
         for owner in owners:
             if owner.start % PAGE or owner.end % PAGE or not self._is_ram(owner.start, owner.end):
                 raise ValueError(f"{owner.start:#x} to {owner.end:#x} are not pages of memory")
+        self._are_given = bool(owners)
         self._cgroups = tuple({owner.cgroup for owner in owners if owner.cgroup})
         number = {None: 0} | {cgroup: index for index, cgroup in enumerate(self._cgroups, 1)}
+        self._edges: I64 = np.zeros(1, np.int64)
+        self._flags: U64 = np.full(1, self._hole, np.uint64)
+        self._charged: NDArray[np.intp] = np.zeros(1, np.intp)
         given = ((owner.start, owner.end, FLAGS[owner.kind], number[owner.cgroup]) for owner in owners)
-        painted = [*self._ground(), *given]
-        self._edges: I64 = np.unique([0, *(edge // PAGE for start, end, *_ in painted for edge in (start, end))])
-        self._flags: U64 = np.full(len(self._edges), self._hole, np.uint64)
-        self._charged: NDArray[np.intp] = np.zeros(len(self._edges), np.intp)
-        for start, end, flags, cgroup in painted:
-            first, last = np.searchsorted(self._edges, (start // PAGE, end // PAGE))
-            self._flags[first:last], self._charged[first:last] = flags, cgroup
+        self._paint([*self._ground(), *given])
+
+    def page_out(self, ranges: Sequence[Range]) -> None:
+        """Pages leave memory: they are free, and nobody's. As long as no owners were given, none does."""
+        if self._are_given and ranges:
+            self._paint([(start, end, FLAGS["free"], 0) for start, end in ranges])
+
+    def lru_pages(self, start: int, end: int, *, young: bool) -> Iterator[Pages]:
+        """Runs of pages on the LRU lists: as long as no owners were given, all memory, as nobody's anonymous pages."""
+        if not self._are_given:
+            yield from (Pages(low, high, anon=True, young=young) for low, high in within(self._ram, start, end))
+            return
+        first, last = self._segments(np.array([start // PAGE, (end - 1) // PAGE]))
+        for at in range(first, last + 1):
+            if self._flags[at] & np.uint64(LRU):
+                low = max(int(self._edges[at]) * PAGE, start)
+                high = min(int(self._edges[at + 1]) * PAGE, end)
+                yield Pages(low, high, bool(self._flags[at] & np.uint64(ANON)), young, self._owner(at))
+
+    def _owner(self, at: int) -> Cgroup | None:
+        charged = int(self._charged[at])
+        return self._cgroups[charged - 1].heir if charged else None
+
+    def _paint(self, painted: Sequence[tuple[int, int, int, int]]) -> None:
+        """Let ranges, as (start, end, flags, number of the cgroup), be over what was there; the last one is on top."""
+        edges: I64 = np.unique([*self._edges, *(edge // PAGE for start, end, *_ in painted for edge in (start, end))])
+        before = self._segments(edges)
+        flags, charged = self._flags[before], self._charged[before]
+        for start, end, new_flags, cgroup in painted:
+            first, last = np.searchsorted(edges, (start // PAGE, end // PAGE))
+            flags[first:last], charged[first:last] = new_flags, cgroup
+        differs = np.append(True, (np.diff(flags) != 0) | (np.diff(charged) != 0))
+        self._edges, self._flags, self._charged = edges[differs], flags[differs], charged[differs]
 
     def charged_bytes(self, cgroup: Cgroup) -> int:
         """The bytes of all pages charged to a cgroup or below it."""

@@ -1,16 +1,16 @@
 """What `on` and `commit` make of the files of a context, with the errors of the kernel for what it refuses."""
 
 import errno
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
+from damon_exporter.testing.fake_kernel.memory import Range
+from damon_exporter.testing.fake_kernel.scheme_parameters import PHYSICAL_METRIC, FindCgroup, Scheme, read_schemes
+from damon_exporter.testing.fake_kernel.staged import flag, items, number, text, word
 from damon_exporter.testing.fake_kernel.tree import Directory, fail
-from damon_exporter.testing.fake_kernel.values import Choice, Flag, Number, Numbered, Text
 
-UINT = (1 << 32) - 1
 LEAST_REGIONS = 3
-Range = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,31 +50,6 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
-class Watermarks:
-    """When a scheme is active, by the permil of memory that is free; None of it counts without a metric."""
-
-    metric: str
-    interval_us: int
-    high: int
-    mid: int
-    low: int
-
-
-@dataclass(frozen=True, slots=True)
-class Scheme:
-    """``schemes/S``. All bounds are inclusive."""
-
-    action: str
-    size: Range
-    nr_accesses: Range
-    age: Range
-    apply_interval_us: int
-    watermarks: Watermarks
-    only_target: int | None = None
-    quota_bytes: int = 0
-
-
-@dataclass(frozen=True, slots=True)
 class Context:
     """All of ``contexts/0``."""
 
@@ -90,41 +65,7 @@ class Surroundings:
     """What the check of parameters asks the rest of the kernel."""
 
     process_exists: Callable[[int], bool]
-    cgroup_exists: Callable[[str], bool]
-
-
-def number(folder: Directory, path: str) -> int:
-    """The value of a number file; 0 where this kernel has no such file."""
-    try:
-        return folder.get(path, Number).value
-    except KeyError:
-        return 0
-
-
-def word(folder: Directory, path: str) -> str:
-    """The value of a file of words."""
-    return folder.get(path, Choice).value
-
-
-def text(folder: Directory, path: str) -> str:
-    """The value of a file of free text."""
-    return folder.get(path, Text).value
-
-
-def flag(folder: Directory, path: str) -> bool:
-    """The value of a Y/N file; N where this kernel has no such file."""
-    try:
-        return folder.get(path, Flag).value
-    except KeyError:
-        return False
-
-
-def items(folder: Directory, path: str) -> Sequence[Directory]:
-    """The numbered folders below a path; none where this kernel has no such folder."""
-    try:
-        return folder.get(path, Numbered).items
-    except KeyError:
-        return ()
+    find_cgroup: FindCgroup
 
 
 def read_context(folder: Directory, surroundings: Surroundings) -> Context:
@@ -133,12 +74,13 @@ def read_context(folder: Directory, surroundings: Surroundings) -> Context:
     attributes = read_attributes(folder)
     check_probes(folder, surroundings)
     targets = read_targets(folder, operations, surroundings)
-    schemes = tuple(read_scheme(scheme, surroundings) for scheme in items(folder, "schemes"))
+    schemes = read_schemes(items(folder, "schemes"), surroundings.find_cgroup)
+    check_goals(operations, schemes)
     return Context(operations, attributes, targets, schemes, flag(folder, "pause"))
 
 
 def read_attributes(folder: Directory) -> Attributes:
-    """damon_set_attrs(). Writing the files checks nothing; this does."""
+    """damon_sysfs_set_attrs(). Writing the files checks nothing; this does."""
     intervals = "monitoring_attrs/intervals"
     goal = IntervalsGoal(
         *(
@@ -154,20 +96,24 @@ def read_attributes(folder: Directory) -> Attributes:
         max_regions=number(folder, "monitoring_attrs/nr_regions/max"),
         goal=goal if goal.aggrs else None,
     )
+    check_attributes(attributes)
+    return attributes
+
+
+def check_attributes(attributes: Attributes) -> None:
+    """damon_set_attrs(): EINVAL for what makes no sense together."""
+    sample_us, goal = attributes.sample_us, attributes.goal
     if not LEAST_REGIONS <= attributes.min_regions <= attributes.max_regions:
         raise fail(errno.EINVAL)
-    if attributes.sample_us > attributes.aggr_us:
+    if sample_us > attributes.aggr_us or (goal and not goal.min_sample_us <= sample_us <= goal.max_sample_us):
         raise fail(errno.EINVAL)
-    if attributes.goal and not goal.min_sample_us <= attributes.sample_us <= goal.max_sample_us:
-        raise fail(errno.EINVAL)
-    return attributes
 
 
 def check_probes(folder: Directory, surroundings: Surroundings) -> None:
     """A probe whose cgroup is not there: EINVAL."""
     for probe in items(folder, "monitoring_attrs/probes"):
         for filter_ in items(probe, "filters"):
-            if word(filter_, "type") == "memcg" and not surroundings.cgroup_exists(text(filter_, "path")):
+            if word(filter_, "type") == "memcg" and not surroundings.find_cgroup(text(filter_, "path")):
                 raise fail(errno.EINVAL)
 
 
@@ -190,41 +136,8 @@ def read_targets(folder: Directory, operations: str, surroundings: Surroundings)
     return tuple(targets)
 
 
-def read_scheme(folder: Directory, surroundings: Surroundings) -> Scheme:
-    """damon_sysfs_mk_scheme(), which cuts accesses and ages off to 32 bits, so that 2^32 becomes 0."""
-
-    def span(name: str, mask: int = -1) -> Range:
-        pattern = f"access_pattern/{name}"
-        return number(folder, f"{pattern}/min") & mask, number(folder, f"{pattern}/max") & mask
-
-    return Scheme(
-        action=word(folder, "action"),
-        size=span("sz"),
-        nr_accesses=span("nr_accesses", UINT),
-        age=span("age", UINT),
-        apply_interval_us=number(folder, "apply_interval_us"),
-        watermarks=Watermarks(
-            word(folder, "watermarks/metric"),
-            *(number(folder, f"watermarks/{name}") for name in ("interval_us", "high", "mid", "low")),
-        ),
-        only_target=read_filters(folder, surroundings),
-        quota_bytes=number(folder, "quotas/bytes"),
-    )
-
-
-def read_filters(folder: Directory, surroundings: Surroundings) -> int | None:
-    """The target that a filter lets through, None for all.
-
-    A cgroup that is not there, or a range that ends before it starts: ENOMEM, as all that is wrong with a scheme.
-    """
-    only_target = None
-    for kind in ("core_filters", "ops_filters", "filters"):
-        for filter_ in items(folder, kind):
-            type_ = word(filter_, "type")
-            if type_ == "memcg" and not surroundings.cgroup_exists(text(filter_, "memcg_path")):
-                raise fail(errno.ENOMEM)
-            if type_ == "addr" and number(filter_, "addr_start") > number(filter_, "addr_end"):
-                raise fail(errno.ENOMEM)
-            if type_ == "target" and flag(filter_, "matching") == flag(filter_, "allow"):
-                only_target = number(filter_, "damon_target_idx")
-    return only_target
+def check_goals(operations: str, schemes: tuple[Scheme, ...]) -> None:
+    """damon_commit_ctx(): one metric looks at physical memory and is EINVAL elsewhere."""
+    metrics = {goal.metric for scheme in schemes for goal in scheme.quota.goals}
+    if operations != "paddr" and PHYSICAL_METRIC in metrics:
+        raise fail(errno.EINVAL)

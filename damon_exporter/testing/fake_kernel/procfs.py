@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from damon_exporter.testing.fake_kernel.memory import PAGE, Heat, Range
+from damon_exporter.testing.fake_kernel.ranges import bytes_of, without
 from damon_exporter.testing.fake_kernel.tree import Directory, File
 
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
@@ -40,11 +41,34 @@ class Process:
     state: str = "S"
     start_ticks: int | None = None
     """When it started, in ticks after boot. None: long ago, the later, the larger the pid."""
+    paged_out: tuple[Range, ...] = ()
+
+    @property
+    def mapped(self) -> tuple[Range, ...]:
+        """The mapped ranges."""
+        return tuple((heat.start, heat.end) for heat in self.memory)
 
     @property
     def virtual_bytes(self) -> int:
         """Sum of the mapped ranges."""
-        return sum(heat.end - heat.start for heat in self.memory)
+        return bytes_of(self.mapped)
+
+    @property
+    def resident(self) -> tuple[Range, ...]:
+        """What is in memory as page tables see it: all that is mapped and was not paged out, whatever its rss is."""
+        ranges = self.mapped
+        for start, end in self.paged_out:
+            ranges = tuple(without(ranges, start, end))
+        return ranges
+
+    @property
+    def resident_bytes(self) -> int:
+        """Its rss: what the test has said without what was paged out since."""
+        return max(self.rss_bytes - bytes_of(self.paged_out), 0)
+
+    def page_out(self, start: int, end: int) -> None:
+        """MADV_PAGEOUT of what is not accessed, and so does not come back."""
+        self.paged_out = (*without(self.paged_out, start, end), (start, end))
 
     def folder(self) -> Directory:
         """/proc/PID."""
@@ -75,12 +99,12 @@ class Process:
         fields[16] = "1"  # 20: threads
         fields[18] = str(self.pid if self.start_ticks is None else self.start_ticks)  # 22: start time
         fields[19] = str(self.virtual_bytes)  # 23
-        fields[20] = str(self.rss_bytes // PAGE)  # 24
+        fields[20] = str(self.resident_bytes // PAGE)  # 24
         return f"{self.pid} ({self.comm}) {self.state} {' '.join(fields)}\n"
 
     def statm(self) -> str:
         """In pages."""
-        return f"{self.virtual_bytes // PAGE} {self.rss_bytes // PAGE} 0 0 0 {self.virtual_bytes // PAGE} 0\n"
+        return f"{self.virtual_bytes // PAGE} {self.resident_bytes // PAGE} 0 0 0 {self.virtual_bytes // PAGE} 0\n"
 
     def status(self) -> str:
         """The lines that tools look at. Here alone comm is escaped."""
@@ -94,8 +118,8 @@ class Process:
             "Gid": "0\t0\t0\t0",
             "NSpid": self.pid,
             "VmSize": f"{self.virtual_bytes // 1024:8} kB",
-            "VmRSS": f"{self.rss_bytes // 1024:8} kB",
-            "RssAnon": f"{self.rss_bytes // 1024:8} kB",
+            "VmRSS": f"{self.resident_bytes // 1024:8} kB",
+            "RssAnon": f"{self.resident_bytes // 1024:8} kB",
         }
         if self.ppid == KTHREADD:
             lines = {name: value for name, value in lines.items() if "Vm" not in name and "Rss" not in name}
@@ -150,6 +174,11 @@ class Processes:
         process = self._by_pid[pid]
         process.state, process.memory, process.rss_bytes = "Z", (), 0
 
+    def get(self, pid: int | None) -> Process | None:
+        """The process, unless it is gone or has no memory."""
+        process = self._by_pid.get(pid) if pid is not None else None
+        return process if process and process.memory else None
+
     def exists(self, pid: int) -> bool:
         """Whether find_get_pid() finds it."""
         return pid in self._by_pid
@@ -167,4 +196,5 @@ class Processes:
 
     def address_ranges(self, pid: int) -> tuple[Range, ...]:
         """What vaddr monitors, without the joining of all but the two largest gaps."""
-        return tuple((heat.start, heat.end) for heat in self.memory(pid))
+        process = self.get(pid)
+        return process.mapped if process else ()

@@ -70,6 +70,13 @@ class RingBuffer:
         self._maker.intervals_tuned(self._last_ns, pid, sample_us)
         self._grow(TUNE_BYTES)
 
+    def record(self, now_ns: int, payload: bytes) -> int:
+        """Add an event of any kind with its common fields; returns its time."""
+        self._last_ns = self._next_ns(now_ns)
+        self._maker.record(self._last_ns, payload)
+        self._grow(RECORD_HEAD_BYTES + len(payload))
+        return self._last_ns
+
     def take(self) -> bytes | None:
         """The oldest page, even if it is not full."""
         self._collect()

@@ -1,62 +1,88 @@
-"""Schemes as the kdamond applies them. All actions only count here; nothing is reclaimed or moved."""
+"""A scheme as the kdamond keeps it: its counters, its watermarks, and which regions it is for."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from damon_exporter.testing.fake_kernel.parameters import Scheme, Watermarks
+from damon_exporter.testing.fake_kernel.charging import Charging
+from damon_exporter.testing.fake_kernel.filters import bounds
+from damon_exporter.testing.fake_kernel.scheme_parameters import ULONG, Scheme
 from damon_exporter.testing.fake_kernel.targets import MonitoredTarget
-
-ULONG = 1 << 64
-
-
-@dataclass(frozen=True, slots=True)
-class TriedRegion:
-    """A region that a scheme was applied to."""
-
-    scheme: int
-    start: int
-    end: int
-    nr_accesses: int
-    age: int
 
 
 @dataclass
 class Stats:
-    """The counters of a scheme since `on`. They are unsigned longs and wrap."""
+    """``struct damos_stat``: what a scheme has done since it is there. They are unsigned longs and wrap."""
 
     nr_tried: int = 0
     sz_tried: int = 0
     nr_applied: int = 0
     sz_applied: int = 0
+    sz_ops_filter_passed: int = 0
     qt_exceeds: int = 0
     nr_snapshots: int = 0
+
+    def count(self, tried: int, applied: int = 0, passed: int = 0, *, regions: int = 1) -> None:
+        """damos_update_stat(): bytes, of one region if nothing is said."""
+        self.nr_tried = (self.nr_tried + regions) & ULONG
+        self.sz_tried = (self.sz_tried + tried) & ULONG
+        self.nr_applied = (self.nr_applied + (regions if applied else 0)) & ULONG
+        self.sz_applied = (self.sz_applied + applied) & ULONG
+        self.sz_ops_filter_passed = (self.sz_ops_filter_passed + passed) & ULONG
 
 
 @dataclass
 class AppliedScheme:
-    """A scheme of a running kdamond. ``next_apply`` is CLOCK_MONOTONIC, and counts only with an interval of its own."""
+    """A scheme of a context. ``next_apply`` is CLOCK_MONOTONIC, and counts only with an interval of its own.
+
+    Watermarks find a scheme active: one that begins between high and mid is at work until memory leaves the marks.
+    """
 
     scheme: Scheme
+    charging: Charging
     next_apply: float = 0.0
     stats: Stats = field(default_factory=Stats)
-    active: bool = False
+    active: bool = True
 
-    def apply(self, targets: Sequence[MonitoredTarget]) -> list[NDArray[np.intp]]:
-        """Count one pass over all regions, and give the indices of those that match, per target."""
-        matches = []
-        for index, target in enumerate(targets):
-            mask = self._matches(target)
-            if self.scheme.only_target not in (None, index):
-                mask[:] = False
-            self._count(int(mask.sum()), int(target.sizes[mask].sum()))
-            self.stats.nr_snapshots += bool(len(target))
-            matches.append(np.flatnonzero(mask))
-        return matches
+    def commit(self, scheme: Scheme) -> None:
+        """damos_commit(): other parameters, and active again; what was counted and charged stays."""
+        self.scheme = scheme
+        self.active = True
+
+    def watch(self, free_permil: int) -> int:
+        """damos_wmark_wait_us(): 0 if it is active, else the microseconds until the next look."""
+        marks = self.scheme.watermarks
+        if marks.metric == "none":
+            return 0
+        if free_permil > marks.high or free_permil < marks.low:
+            self.active = False
+        elif free_permil < marks.mid:
+            self.active = True
+        return 0 if self.active else marks.interval_us
+
+    @property
+    def has_all_snapshots(self) -> bool:
+        """Whether ``max_nr_snapshots`` lets it do no more."""
+        return 0 < self.scheme.max_nr_snapshots <= self.stats.nr_snapshots
+
+    def fitting(self, target: MonitoredTarget) -> NDArray[np.bool_]:
+        """Which regions have the access pattern.
+
+        Those that lie across the bound of an address filter are cut there. The first part was looked at as a whole,
+        the second one has to fit by itself.
+        """
+        mask = self._matches(target)
+        starts = target.start[mask]
+        for address in bounds(self.scheme):
+            index = target.at(address)
+            if index is not None and mask[index]:
+                target.cut(address)
+                mask = self._matches(target) | np.isin(target.start, starts)
+        return mask
 
     def _matches(self, target: MonitoredTarget) -> NDArray[np.bool_]:
+        """__damos_valid_target()."""
         mask = np.ones(len(target), np.bool_)
         for (least, most), values in (
             (self.scheme.size, target.sizes),
@@ -65,58 +91,3 @@ class AppliedScheme:
         ):
             mask &= (np.uint64(least) <= values) & (values <= np.uint64(most))
         return mask
-
-    def _count(self, regions: int, size: int) -> None:
-        self.stats.nr_tried = (self.stats.nr_tried + regions) % ULONG
-        self.stats.sz_tried = (self.stats.sz_tried + size) % ULONG
-        if self.scheme.action != "stat":
-            self.stats.nr_applied = (self.stats.nr_applied + regions) % ULONG
-            self.stats.sz_applied = (self.stats.sz_applied + size) % ULONG
-
-    def watch(self, free_permil: int) -> None:
-        """damos_wmark_wait_us(): on between low and mid, then until above high or below low."""
-        marks: Watermarks = self.scheme.watermarks
-        if marks.metric == "none":
-            self.active = True
-        elif free_permil > marks.high or free_permil < marks.low:
-            self.active = False
-        elif free_permil < marks.mid:
-            self.active = True
-
-
-@dataclass
-class Walk:
-    """damos_walk(): collects what one full application of every scheme tries."""
-
-    pending: set[int]
-    regions: list[TriedRegion] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.schemes = frozenset(self.pending)
-
-    @property
-    def complete(self) -> bool:
-        """Whether every scheme has been applied and has tried something."""
-        return not self.pending and {region.scheme for region in self.regions} == self.schemes
-
-    def collect(self, applied: dict[int, list[NDArray[np.intp]]], targets: Sequence[MonitoredTarget]) -> None:
-        """Take the matches of one pass, in the kernel's order: by target, region, then scheme."""
-        found = sorted(
-            (target, int(region), scheme)
-            for scheme, matches in applied.items()
-            if scheme in self.pending
-            for target, regions in enumerate(matches)
-            for region in regions
-        )
-        for target, region, scheme in found:
-            of = targets[target]
-            self.regions.append(
-                TriedRegion(
-                    scheme,
-                    int(of.start[region]),
-                    int(of.end[region]),
-                    int(of.nr_accesses[region]),
-                    int(of.age[region]),
-                )
-            )
-        self.pending -= applied.keys()

@@ -2,12 +2,15 @@
 
 import errno
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from damon_exporter.testing.fake_kernel.commands import COMMANDS
 from damon_exporter.testing.fake_kernel.kdamond import Kdamond
-from damon_exporter.testing.fake_kernel.parameters import Context, Surroundings, items, number, read_context
+from damon_exporter.testing.fake_kernel.parameters import Context, Surroundings, read_context
+from damon_exporter.testing.fake_kernel.scheme_parameters import read_goals
 from damon_exporter.testing.fake_kernel.schemes import AppliedScheme
+from damon_exporter.testing.fake_kernel.staged import items, number
 from damon_exporter.testing.fake_kernel.tree import Directory, File, fail
 from damon_exporter.testing.fake_kernel.values import Number, Numbered, Result
 
@@ -77,7 +80,7 @@ class Slot(Directory):
 
     def read_staged(self) -> Context:
         """What is staged, checked as `on` and `commit` do."""
-        return read_context(self.staged, Surroundings(self.kernel.processes.exists, self.kernel.cgroups.exists))
+        return read_context(self.staged, Surroundings(self.kernel.processes.exists, self.kernel.cgroups.find))
 
     def turn_on(self) -> None:
         """damon_sysfs_turn_damon_on(). The context of the kdamond before is gone even if this fails."""
@@ -119,10 +122,16 @@ class Slot(Directory):
                     stats.get(name, Result).value = value
 
     def update_effective_quotas(self) -> None:
-        """Copy the quotas in force: here always those that were set."""
+        """damos_sysfs_update_effective_quotas(): copy the quotas in force."""
         for folder, scheme in self._schemes():
-            folder.get("quotas/effective_bytes", Result).value = scheme.scheme.quota_bytes
+            folder.get("quotas/effective_bytes", Result).value = scheme.charging.effective
+
+    def commit_goals(self) -> None:
+        """damos_sysfs_set_quota_scores(): take the goals alone from the files. EINVAL for a cgroup that is gone."""
+        for folder, running in self._schemes():
+            goals = read_goals(folder, self.kernel.cgroups.find)
+            running.scheme = replace(running.scheme, quota=replace(running.scheme.quota, goals=goals))
 
     def _schemes(self) -> Iterable[tuple[Directory, AppliedScheme]]:
         """The folders of schemes and the schemes of the kdamond, by index, as far as there are both."""
-        return zip(items(self.staged, "schemes"), self.started.schemes, strict=False)
+        return zip(items(self.staged, "schemes"), self.started.damos.schemes, strict=False)

@@ -3,11 +3,16 @@
 import errno
 import re
 import time
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
+from damon_exporter.testing.fake_kernel.profile import Profile
 from damon_exporter.testing.fake_kernel.ring_buffer import RingBuffer, TracePipeRaw
+from damon_exporter.testing.fake_kernel.scheme_events import EFFECTIVE_QUOTA, FORMATS, STAT, quota_record, stat_record
+from damon_exporter.testing.fake_kernel.schemes import Stats
 from damon_exporter.testing.fake_kernel.targets import MonitoredTarget
+from damon_exporter.testing.fake_kernel.trace_settings import Clock, Filter, Setting, Size
 from damon_exporter.testing.fake_kernel.tree import Directory, File, fail, text_file, walk
 from damon_exporter.testing.trace_pages import TRACE_FILES, Region
 from damon_exporter.testing.trace_texts import AGGREGATED, INTERVALS_TUNE
@@ -17,104 +22,7 @@ if TYPE_CHECKING:
 
 DEFAULT_SIZE_KB = 1410
 DEFAULT_PERCENT = 50
-CLOCKS = ("local", "global", "counter", "uptime", "perf", "mono", "mono_raw", "boot", "tai", "x86-tsc")
-FILTER = re.compile(r"\(?\s*common_pid\s*==\s*(\d+)\s*\)?")
 MIGRATE_EVERY = 3  # aggregations
-
-
-class Setting(File):
-    """A number that tracing is set by, up to ``most``; EINVAL beyond."""
-
-    size = 0
-
-    def __init__(self, value: int, most: int) -> None:
-        super().__init__(mode=0o640)
-        self.value = value
-        self._most = most
-
-    def read(self) -> str:
-        """The number in decimal."""
-        return f"{self.value}\n"
-
-    def write(self, text: str) -> None:
-        """Take a number in decimal, with white space around it."""
-        if not text.strip().isdigit() or int(text) > self._most:
-            raise fail(errno.EINVAL)
-        self.value = int(text)
-
-
-class Clock(File):
-    """``trace_clock``. All clocks of the fake show CLOCK_MONOTONIC."""
-
-    size = 0
-
-    def __init__(self, instance: "Instance") -> None:
-        super().__init__(mode=0o640)
-        self._instance = instance
-        self._current = CLOCKS[0]
-
-    def read(self) -> str:
-        """All clocks, the one in use in brackets."""
-        return " ".join(f"[{name}]" if name == self._current else name for name in CLOCKS) + "\n"
-
-    def write(self, text: str) -> None:
-        """Change the clock, which empties the buffers."""
-        if text.strip() not in CLOCKS:
-            raise fail(errno.EINVAL)
-        self._current = text.strip()
-        self._instance.clear()
-
-
-class Size(File):
-    """``buffer_size_kb``, of every CPU alike. A change empties the buffers."""
-
-    size = 0
-
-    def __init__(self, instance: "Instance") -> None:
-        super().__init__(mode=0o640)
-        self._instance = instance
-
-    def read(self) -> str:
-        """KiB per CPU."""
-        return f"{self._instance.buffers[0].size_kb}\n"
-
-    def write(self, text: str) -> None:
-        """Change the size; 0 is EINVAL."""
-        if not text.strip().isdigit() or int(text) == 0:
-            raise fail(errno.EINVAL)
-        for buffer in self._instance.buffers:
-            buffer.size_kb = int(text)
-        self._instance.clear()
-
-
-class Filter(File):
-    """An event's ``filter``. Of its language the fake knows ``common_pid == N``, also several joined by ``||``."""
-
-    size = 0
-
-    def __init__(self) -> None:
-        super().__init__(mode=0o640)
-        self._text = "none"
-        self._pids: frozenset[int] | None = None
-
-    def lets_through(self, pid: int) -> bool:
-        """Whether events of this process are recorded."""
-        return self._pids is None or pid in self._pids
-
-    def read(self) -> str:
-        """The filter as it was written, or ``none``."""
-        return f"{self._text}\n"
-
-    def write(self, text: str) -> None:
-        """Set a filter; ``0`` takes it away."""
-        if text.strip() == "0":
-            self._text, self._pids = "none", None
-            return
-        matches = [FILTER.fullmatch(part.strip()) for part in text.split("||")]
-        pids = frozenset(int(match[1]) for match in matches if match)
-        if not all(matches):
-            raise fail(errno.EINVAL)
-        self._text, self._pids = text.strip(), pids
 
 
 class Instance(Directory):
@@ -142,7 +50,7 @@ class Instance(Directory):
         for cpu, (buffer, pipe) in enumerate(zip(self.buffers, self.pipes, strict=True)):
             stats = File(read=partial(stats_of, buffer), mode=0o440)
             self.make("per_cpu").add(f"cpu{cpu}", Directory({"trace_pipe_raw": pipe, "stats": stats}))
-        for path, text in TRACE_FILES[kernel.profile.name].items():
+        for path, text in trace_files(kernel.profile).items():
             folder, name = path.rsplit("/", 1)
             self.make(folder).add(name, text_file(text, mode=0o440))
             if name == "format":
@@ -172,6 +80,11 @@ class Instance(Directory):
         for pipe in self.pipes:
             if pipe.ready():
                 pipe.wake_watchers()
+
+
+def trace_files(profile: Profile) -> Mapping[str, str]:
+    """The texts of an instance, by their paths in it."""
+    return {**TRACE_FILES[profile.name], **(FORMATS if profile.since("7.0") else {})}
 
 
 def stats_of(buffer: RingBuffer) -> str:
@@ -235,6 +148,20 @@ class Trace:
         here, _ = self._cpus()
         for instance in self._recording(INTERVALS_TUNE, pid):
             instance.buffers[here].intervals_tuned(self._now(), pid, sample_us)
+            instance.wake_readers()
+
+    def damos_stat_after_apply_interval(self, pid: int, scheme: int, stats: Stats) -> None:
+        """Tell the counters of a scheme that was due."""
+        self._tell(STAT, pid, lambda: stat_record(pid, scheme, stats))
+
+    def damos_esz(self, pid: int, scheme: int, effective: int) -> None:
+        """Tell a new effective quota."""
+        self._tell(EFFECTIVE_QUOTA, pid, lambda: quota_record(pid, scheme, effective))
+
+    def _tell(self, event: str, pid: int, record: Callable[[], bytes]) -> None:
+        here, _ = self._cpus()
+        for instance in self._recording(event, pid):
+            self._last_ns = instance.buffers[here].record(self._now(), record())
             instance.wake_readers()
 
     def _now(self) -> int:

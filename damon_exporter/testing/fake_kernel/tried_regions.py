@@ -4,10 +4,10 @@ import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from damon_exporter.testing.fake_kernel.parameters import items
-from damon_exporter.testing.fake_kernel.schemes import TriedRegion
+from damon_exporter.testing.fake_kernel.staged import items
 from damon_exporter.testing.fake_kernel.tree import Directory
 from damon_exporter.testing.fake_kernel.values import Result
+from damon_exporter.testing.fake_kernel.walks import TriedRegion
 
 if TYPE_CHECKING:
     from damon_exporter.testing.fake_kernel.slot import Slot
@@ -27,13 +27,16 @@ def populate(slot: "Slot", regions: Sequence[TriedRegion], *, with_regions: bool
     schemes = items(slot.staged, "schemes")
     shared = itertools.count()
     numbers = [itertools.count() if numbered_per_scheme else shared for _ in schemes]
-    for region in regions:
-        if region.scheme >= len(schemes):
+    for tried in regions:
+        if tried.scheme >= len(schemes):
             continue
-        folder = schemes[region.scheme].get("tried_regions", Directory)
-        folder.get("total_bytes", Result).value += region.end - region.start
+        folder = schemes[tried.scheme].get("tried_regions", Directory)
+        region = tried.region
+        folder.get("total_bytes", Result).value += region.size
         if with_regions:
             folder.add(
-                str(next(numbers[region.scheme])),
-                slot.sysfs.layout.tried_region(region.start, region.end, region.nr_accesses, region.age),
+                str(next(numbers[tried.scheme])),
+                slot.sysfs.layout.schemes.tried_region(
+                    region.start, region.end, region.nr_accesses, region.age, tried.passed
+                ),
             )

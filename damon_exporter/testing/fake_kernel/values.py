@@ -57,6 +57,17 @@ class Number(File):
         self.value = parse_number(text, bits=self.bits, signed=self.signed)
 
 
+class QuotaNumber(Number):
+    """A number of ``quotas``, whose files answer EINVAL to whatever they do not take, even if it is only too large."""
+
+    def write(self, text: str) -> None:
+        """Take a number; EINVAL for none and for one that does not fit."""
+        try:
+            super().write(text)
+        except OSError as error:
+            raise fail(errno.EINVAL) from error
+
+
 class Result(Number):
     """A number that only the kernel changes."""
 
@@ -81,12 +92,12 @@ class Flag(File):
 
 
 class Choice(File):
-    """One of some words; EINVAL for any other."""
+    """One of some words; EINVAL for any other. At first it is the first of them, or another that nobody may write."""
 
-    def __init__(self, *words: str) -> None:
+    def __init__(self, *words: str, default: str | None = None) -> None:
         super().__init__(mode=0o600)
         self.words = words
-        self.value = words[0]
+        self.value = words[0] if default is None else default
 
     def read(self) -> str:
         """The word."""

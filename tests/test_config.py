@@ -2,6 +2,7 @@ import os
 import re
 import socket
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,11 @@ from damon_exporter.config import (
     load,
     schema,
 )
+from damon_exporter.config.fields import LARGEST_COUNT
 from damon_exporter.config.loading import check
 from damon_exporter.config.reading import LARGEST_FILE, parse, read
 from damon_exporter.patterns import CgroupGlob
+from damon_exporter.units import SIZE_MAX
 
 FIXTURES = Path(__file__).parent / "fixtures/config"
 PAGE = Path(__file__).parent.parent / "docs/configuration.md"
@@ -47,7 +50,7 @@ def problems_of(text: str) -> list[str]:
 def is_refused_in_foreign_words(keys: Callable[[], dict[str, object]]) -> bool:
     """Whether a refusal is empty, pydantic's own, or our text for what we did not foresee."""
     try:
-        check(keys())
+        check(keys(), FIXTURES)
     except ConfigError as error:
         return not error.problems or bool(re.search(r"Input should|\[type=|cannot stand here", str(error)))
     return False
@@ -88,7 +91,7 @@ def test_a_key_without_value_counts_as_left_out() -> None:
 
 def test_every_value_arrives_in_the_unit_that_its_user_needs() -> None:
     loaded = load(FIXTURES / "everything.good.yml")
-    node, databases, bench, buffer = loaded.monitors
+    node, databases, bench, buffer, *_ = loaded.monitors
 
     assert loaded.kernel.takeover == {"damon_stat", "idle_sysfs"}
     assert loaded.kernel.settle == 60.0
@@ -111,6 +114,8 @@ def test_every_value_arrives_in_the_unit_that_its_user_needs() -> None:
     assert databases.processes.refresh == 5.0
     assert bench.command == ("./masim", "configs/stairs.cfg")
     assert buffer.operations == "fvaddr"
+    assert buffer.processes is not None
+    assert buffer.processes.match == (Match(pid=4711), Match(pid=4712, ranges=((0x1000, 0x2000), (0x2000, 0x3000))))
     assert loaded.export.publish == 0.5
     assert loaded.export.bands == (("idle", 0.0), ("some", 0.5), ("all", 1.0))
     assert loaded.export.idle_age == (1.0, 60.0, 3600.0)
@@ -118,6 +123,102 @@ def test_every_value_arrives_in_the_unit_that_its_user_needs() -> None:
     assert loaded.export.working_set.percentiles == (50, 100)
     assert (loaded.export.heatmap.bins, loaded.export.heatmap.processes) == (0, True)
     assert loaded.export.max_series == 50_000
+
+
+def test_every_value_about_units_and_probes_arrives_as_its_user_needs_it() -> None:
+    *_, whole, of_damo = load(FIXTURES / "everything.good.yml").monitors
+
+    assert (whole.addr_unit, whole.ranges, whole.pause) == (4096, ((0, 1 << 20),), True)
+    assert whole.intervals == AutotunedIntervals(
+        400, 3, 1_000, 100_000, 1_000_000, asked_for=True, start=(10_000, 1_000_000)
+    )
+    assert whole.intervals.fallback == FixedIntervals(10_000, 1_000_000, 1_000_000)
+    assert (whole.regions.min, whole.regions.max, whole.regions.raised(90)) == (10, 100, 100)
+    anonymous, cgroup = whole.probes[0].filters
+    assert (anonymous.type, anonymous.matching, anonymous.allow, anonymous.path) == ("anon", False, True, None)
+    assert (cgroup.type, cgroup.matching, cgroup.allow, cgroup.path) == ("memcg", True, False, "/system.slice")
+    assert whole.probes[1].filters == ()
+    assert (of_damo.name, of_damo.ranges) == ("kdamond0", ((4 << 30, 8 << 30),))
+
+
+def test_every_value_of_a_scheme_arrives_in_the_unit_that_the_kernel_takes() -> None:
+    loaded = load(FIXTURES / "everything.good.yml")
+    reclaim, promote = loaded.monitors[0].schemes
+
+    assert (loaded.kernel.allow_actions, loaded.kernel.slots) == (True, 8)
+    assert (reclaim.action, reclaim.apply_interval, reclaim.max_nr_snapshots) == ("pageout", 1_000_000, 1000)
+    assert (reclaim.acts, reclaim.optional, promote.target_nid) == (True, True, 0)
+    assert reclaim.access_pattern.size == (4096, SIZE_MAX)
+    assert reclaim.access_pattern.accesses(100) == (0, 2)
+    assert reclaim.access_pattern.ages(100_000) == (600, LARGEST_COUNT)
+    marks = reclaim.watermarks
+    assert marks is not None
+    assert (marks.metric, marks.interval, marks.high, marks.mid, marks.low) == (
+        "free_mem_rate",
+        5_000_000,
+        500,
+        400,
+        199,
+    )
+
+
+def test_every_value_of_a_quota_arrives_in_the_unit_that_the_kernel_takes() -> None:
+    quotas = load(FIXTURES / "everything.good.yml").monitors[0].schemes[0].quotas
+
+    assert quotas is not None
+    assert (quotas.time, quotas.size, quotas.reset_interval) == (10, 128 << 20, 2000)
+    assert (quotas.weights.size, quotas.weights.access, quotas.weights.age) == (1, 3, 7)
+    assert quotas.goal_tuner == "temporal"
+    assert quotas.fail_charge is not None
+    assert (quotas.fail_charge.num, quotas.fail_charge.denom) == (1, 1024)
+    assert [(goal.metric, goal.target, goal.current, goal.nid, goal.path) for goal in quotas.goals] == [
+        ("some_mem_psi_us", 10_000, None, None, None),
+        ("node_memcg_used_bp", 9970, None, 1, "/system.slice/a b.service"),
+        ("user_input", 10_000, 9000, None, None),
+    ]
+
+
+def test_every_value_of_a_filter_arrives_as_the_kernel_takes_it() -> None:
+    loaded = load(FIXTURES / "everything.good.yml")
+    reclaim = loaded.monitors[0].schemes[0]
+
+    assert [(each.type, each.matching, each.allow, each.range, each.target) for each in reclaim.core_filters] == [
+        ("addr", False, False, (4 << 30, SIZE_MAX), None),
+        ("target", True, True, None, 0),
+    ]
+    assert [(each.type, each.matching, each.allow, each.path, each.size) for each in reclaim.ops_filters] == [
+        ("memcg", True, True, "/", None),
+        ("hugepage_size", True, False, None, (2 << 20, 1 << 30)),
+    ]
+    demote = loaded.monitors[1].schemes[0]
+    assert [(node.id, node.weight) for node in demote.dests] == [(1, 2), (2, 0)]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "accesses", "ages"),
+    [
+        ("{}", (0, LARGEST_COUNT), (0, LARGEST_COUNT)),
+        ("{access_ratio: [5%, 10%], age: [100ms, 200ms]}", (1, 2), (1, 2)),
+        ("{access_ratio: [1%, 9%], age: [1ms, 199ms]}", (1, 1), (1, 1)),
+        ("{access_ratio: [0%, 0%], age: [0s, 0s]}", (0, 0), (0, 0)),
+        ("{access_ratio: [100%, 100%], age: [100ms, max]}", (20, LARGEST_COUNT), (1, LARGEST_COUNT)),
+        ("{nr_accesses: [3, max], age_aggregations: [max, max]}", (3, LARGEST_COUNT), (LARGEST_COUNT, LARGEST_COUNT)),
+    ],
+)
+def test_bounds_include_what_lies_between_them_and_no_more(
+    pattern: str, accesses: tuple[int, int], ages: tuple[int, int]
+) -> None:
+    text = f"""
+        monitors:
+        - name: a
+          operations: paddr
+          intervals: {{sample: 5ms, aggregation: 100ms}}
+          schemes: [{{name: a, action: stat, access_pattern: {pattern}}}]
+    """
+    (scheme,) = check(parse(text)).monitors[0].schemes
+
+    assert scheme.access_pattern.accesses(20) == accesses
+    assert scheme.access_pattern.ages(100_000) == ages
 
 
 def test_every_value_about_cgroups_and_pods_arrives_as_its_user_needs_it() -> None:
@@ -220,7 +321,7 @@ def test_a_problem_in_one_part_does_not_hide_those_of_others() -> None:
     assert problems_of("{kernel: {source: sysfs}, monitors: [{name: a, intervals: {aggregation: 25s}}], x: 1}") == [
         "monitors[0].operations: missing; it has no default, so write it",
         "monitors[0].intervals.aggregation: 25s is too long with kernel.source sysfs; the most is 20s",
-        "x: unknown key; known here: kernel, monitors, attribution, export, kubernetes",
+        "x: unknown key; known here: kernel, monitors, monitors_from, attribution, export, kubernetes",
     ]
 
 
@@ -317,10 +418,13 @@ def places(value: object) -> Iterator[tuple[Any, Any]]:
         yield from places(below)
 
 
+EVERYTHING = read(FIXTURES / "everything.good.yml")
+
+
 @settings(deadline=None)
 @given(st.data())
 def test_any_value_in_any_place_is_taken_or_refused_in_our_own_words(data: st.DataObject) -> None:
-    keys = read(FIXTURES / "everything.good.yml")
+    keys = deepcopy(EVERYTHING)
     parent, key = data.draw(st.sampled_from(list(places(keys))))
     parent[key] = data.draw(VALUES)
 
@@ -337,10 +441,19 @@ def test_an_editor_finds_nothing_wrong_with_a_good_file(path: Path) -> None:
 
 
 BEYOND_AN_EDITOR = {
+    "access-patterns-that-nothing-fits",
+    "actions-of-other-operations",
+    "actions-without-leave",
+    "ages-that-tuning-would-shift",
     "attribution-of-nothing",
     "bands-empty",
     "bands-not-ascending",
     "bands-not-complete",
+    "damo-newer",
+    "damo-refused",
+    "damo-too-many",
+    "damo-wrong",
+    "filters-in-themselves",
     "fixed-ranges-of-many",
     "keep-with-module",
     "kubelet-url-with-bad-host",
@@ -349,13 +462,19 @@ BEYOND_AN_EDITOR = {
     "not-ascending",
     "operations",
     "pod-labels-without-kubelet",
+    "probes-in-themselves",
+    "quotas-in-themselves",
+    "ranges-of-processes",
     "same-name",
+    "schemes-in-themselves",
+    "start-of-tuning",
     "too-long-for-commands",
     "too-long-for-sysfs",
     "tuned-and-fixed",
+    "watermarks-out-of-order",
     "zero-byte",
 }
-"""Files whose faults lie between keys, or in what a text means."""
+"""Files whose faults lie between keys, in what a text means, or in a file of damo's."""
 
 
 def is_yaml_that_we_read(path: Path) -> bool:

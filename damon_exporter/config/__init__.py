@@ -9,6 +9,9 @@ from damon_exporter.config.messages import ConfigError
 from damon_exporter.config.model import Config, Export, Heatmap, Kernel, WorkingSet
 from damon_exporter.config.monitors import Monitor, Regions
 from damon_exporter.config.processes import Match, Processes
+from damon_exporter.config.quotas import Quotas
+from damon_exporter.config.scheme_filters import ProbeFilter, SchemeFilter
+from damon_exporter.config.schemes import Scheme
 
 __all__ = [
     "Attribution",
@@ -23,8 +26,12 @@ __all__ = [
     "Match",
     "Monitor",
     "PodMatch",
+    "ProbeFilter",
     "Processes",
+    "Quotas",
     "Regions",
+    "Scheme",
+    "SchemeFilter",
     "WorkingSet",
     "load",
     "schema",

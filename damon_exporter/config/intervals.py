@@ -26,12 +26,18 @@ class FixedIntervals:
     aggregation_us: int
     update_us: int
 
+    @property
+    def samples(self) -> int:
+        """The most accesses that an aggregation can count."""
+        return max(self.aggregation_us // self.sample_us, 1)
+
 
 @dataclass(frozen=True, slots=True)
 class AutotunedIntervals:
     """A goal for the kernel's auto-tuning: ``access_ratio_bp`` in 1/10000, intervals in microseconds.
 
-    ``asked_for`` tells a goal that the file names from the default.
+    ``asked_for`` tells a goal that the file names from the default. ``start`` is the sample and aggregation interval
+    that tuning begins with, None for what suits the bounds.
     """
 
     access_ratio_bp: int
@@ -40,17 +46,45 @@ class AutotunedIntervals:
     max_sample_us: int
     update_us: int
     asked_for: bool = False
+    start: tuple[int, int] | None = None
 
     @property
     def fallback(self) -> FixedIntervals:
         """What stands in where the kernel cannot tune, or tells nobody (before 6.17); also where tuning starts from."""
+        if self.start:
+            return FixedIntervals(*self.start, self.update_us)
         sample_us = min(max(START_SAMPLE_US, self.min_sample_us), self.max_sample_us)
         return FixedIntervals(sample_us, sample_us * SAMPLES_PER_AGGREGATION, self.update_us)
+
+
+class Start(Section):
+    """The intervals that tuning begins with. It keeps how many samples make an aggregation."""
+
+    sample: Annotated[int, microseconds("1us", "30s")] = Field(
+        description="The first sampling interval; from min_sample to max_sample."
+    )
+    aggregation: Annotated[int, microseconds("1us", "30s")] = Field(
+        description="The first aggregation interval; the ratio of the two stays."
+    )
+
+    @field_validator("aggregation")
+    @classmethod
+    def _fits(cls, aggregation: int, info: ValidationInfo) -> int:
+        return _at_least_a_sample(aggregation, info)
+
+    @property
+    def samples(self) -> int:
+        """How many samples make an aggregation."""
+        return self.aggregation // self.sample
 
 
 class Autotune(Section):
     """What DAMON tunes the intervals towards (``intervals_goal``)."""
 
+    start: Start | None = Field(
+        default=None,
+        description="What tuning begins with; 5ms, or the nearest within the bounds, and 20 times as long.",
+    )
     access_ratio: Annotated[int, BASIS_POINTS] = Field(
         default=as_written("4%"),
         description="How much of the possible access events should be seen; steps of 0.01%.",
@@ -63,8 +97,19 @@ class Autotune(Section):
     )
     max_sample: Annotated[int, microseconds("1us", "30s")] = Field(
         default=as_written("250ms"),
-        description="The longest sampling interval; the aggregation interval is 20 times as long.",
+        description="The longest sampling interval; the aggregation interval is 20 times as long, or as start has it.",
     )
+
+    @field_validator("min_sample")
+    @classmethod
+    def _begins_above(cls, min_sample: int, info: ValidationInfo) -> int:
+        start = info.data.get("start")
+        if start and start.sample < min_sample:
+            raise ValueError(
+                f"{format_duration(min_sample)} is longer than start.sample, {format_duration(start.sample)}; "
+                "shorten this or lengthen that"
+            )
+        return min_sample
 
     @field_validator("max_sample")
     @classmethod
@@ -72,11 +117,18 @@ class Autotune(Section):
         min_sample = info.data.get("min_sample", 0)
         if max_sample < min_sample:
             raise ValueError(f"shorter than min_sample, {format_duration(min_sample)}; exchange the two")
-        longest = _longest_aggregation(info) // SAMPLES_PER_AGGREGATION
+        start = info.data.get("start")
+        if start and start.sample > max_sample:
+            raise ValueError(
+                f"{format_duration(max_sample)} is shorter than start.sample, {format_duration(start.sample)}; "
+                "lengthen this or shorten that"
+            )
+        samples = start.samples if start else SAMPLES_PER_AGGREGATION
+        longest = _longest_aggregation(info) // samples
         if max_sample > longest:
             raise ValueError(
-                f"{format_duration(max_sample)} is too long: aggregations would take "
-                f"{SAMPLES_PER_AGGREGATION} times as long; the most is {format_duration(longest)}"
+                f"{format_duration(max_sample)} is too long: aggregations would take {samples} times as long; "
+                f"the most is {format_duration(longest)}"
             )
         return max_sample
 
@@ -102,12 +154,7 @@ class Intervals(Section):
     @field_validator("aggregation")
     @classmethod
     def _fits(cls, aggregation: int, info: ValidationInfo) -> int:
-        sample = info.data.get("sample", 0)
-        if aggregation < sample:
-            raise ValueError(
-                f"{format_duration(aggregation)} is shorter than sample, {format_duration(sample)}; "
-                "lengthen the one or shorten the other"
-            )
+        _at_least_a_sample(aggregation, info)
         longest = _longest_aggregation(info)
         if aggregation > longest:
             raise ValueError(
@@ -138,7 +185,18 @@ class Intervals(Section):
             max_sample_us=goal.max_sample,
             update_us=self.update,
             asked_for=self.autotune is not None,
+            start=(goal.start.sample, goal.start.aggregation) if goal.start else None,
         )
+
+
+def _at_least_a_sample(aggregation: int, info: ValidationInfo) -> int:
+    sample = info.data.get("sample", 0)
+    if aggregation < sample:
+        raise ValueError(
+            f"{format_duration(aggregation)} is shorter than sample, {format_duration(sample)}; "
+            "lengthen the one or shorten the other"
+        )
+    return aggregation
 
 
 def _longest_aggregation(info: ValidationInfo) -> int:

@@ -1,6 +1,7 @@
 """The JSON Schema of the configuration, for editors and for our own messages."""
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 from pydantic.json_schema import GenerateJsonSchema
@@ -19,8 +20,9 @@ class _Generator(GenerateJsonSchema):
         return False
 
 
+@cache
 def schema() -> Schema:
-    """A JSON Schema of what the file may hold; rules between keys are checked on loading only."""
+    """A JSON Schema of what the file may hold; rules between keys are checked on loading only. Not to be changed."""
     keys = Config.model_json_schema(schema_generator=_Generator)
     return {"$schema": DIALECT, **keys, "title": "damon-exporter configuration"}
 

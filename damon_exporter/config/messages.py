@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
+from damon_exporter.config.fields import Place, Problems
 from damon_exporter.config.json_schema import keys_at
 from damon_exporter.config.near_match import nearest
 from damon_exporter.units import shown
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
 UNAVAILABLE = frozenset(
     {
         "export.addresses",
-        "kernel.allow_actions",
-        "monitors[].schemes",
-        "monitors_from",
         "otlp",
     }
 )
@@ -49,21 +47,29 @@ class ConfigError(ValueError):
         self.problems = list(problems)
 
 
-def problems(error: ValidationError) -> list[str]:
-    """One line for each thing that pydantic found."""
+def problems(error: ValidationError) -> list[tuple[Place, str]]:
+    """What pydantic found: where, and what with its cure."""
     found = error.errors(include_url=False)
-    return [f"{path(detail['loc'])}: {_cause(detail)}" for detail in found if not _is_consequence(detail)]
+    return [problem for detail in found if not _is_consequence(detail) for problem in _problems(detail)]
 
 
 def path(location: Sequence[int | str]) -> str:
     """A place in the file as people write it: ``monitors[0].regions.min``."""
     places = (step for step in location if step != "[key]")  # pydantic's mark of what is wrong with the key before it
-    steps = (f"[{step}]" if isinstance(step, int) else f".{_word(step)}" for step in places)
+    steps = (f"[{step}]" if isinstance(step, int) else f".{word(step)}" for step in places)
     return "".join(steps).removeprefix(".")
 
 
-def _word(key: str) -> str:
+def word(key: str) -> str:
+    """A key as a message shows it: in quotes and cut short unless it is short and plain."""
     return key if re.fullmatch(r"[!-~]{1,40}", key) else shown(key)
+
+
+def _problems(detail: "ErrorDetails") -> list[tuple[Place, str]]:
+    cause = detail.get("ctx", {}).get("error")
+    if isinstance(cause, Problems):
+        return [((*detail["loc"], *rest), text) for rest, text in cause.found]
+    return [(detail["loc"], _cause(detail))]
 
 
 def _is_consequence(error: "ErrorDetails") -> bool:

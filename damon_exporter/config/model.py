@@ -1,6 +1,7 @@
 """The whole configuration as one value."""
 
 from itertools import pairwise
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
@@ -13,15 +14,26 @@ from damon_exporter.config.fields import (
     Count,
     Flag,
     Section,
+    Written,
     as_written,
     ascending,
     converted,
+    printable_text,
     seconds,
 )
 from damon_exporter.config.kubernetes import Kubernetes
 from damon_exporter.config.monitors import Monitor
 
 MOST_BANDS = 32
+MOST_MONITORS = 16
+
+
+def parameter_file(value: object) -> Path:
+    """A path, which may be relative."""
+    return Path(printable_text(value, 4096))
+
+
+PARAMETER_FILE = Written(parameter_file, {"type": "string", "minLength": 1, "maxLength": 4096})
 
 
 class Kernel(Section):
@@ -36,17 +48,29 @@ class Kernel(Section):
     settle: Annotated[float, seconds("0s", "1d")] = Field(
         default=as_written("30s"), description="How long DAMON must have been free before we take it."
     )
-    on_exit: Literal["stop", "keep"] = Field(
-        default="stop", description="Stop our kdamonds on exit, or keep them for the next start."
+    on_exit: Literal["stop", "keep", "keep_actions"] = Field(
+        default="stop",
+        description="Stop our kdamonds on exit, or keep them for the next start: those without schemes that act, or "
+        "with keep_actions these too.",
     )
     source: Literal["auto", "tracepoint", "sysfs"] = Field(default="auto", description="Where snapshots come from.")
+    allow_actions: Flag = Field(default=False, description="May schemes do more than count (stat)?")
+    slots: Count | None = Field(
+        default=None,
+        ge=1,
+        le=MOST_MONITORS,
+        description="How many kdamonds to make room for at least, so that a reload may add monitors without a restart "
+        "of all; as many as there are monitors, unless given.",
+    )
 
     @field_validator("on_exit")
     @classmethod
     def _gives_modules_back(cls, on_exit: str, info: ValidationInfo) -> str:
         stopped = sorted(MODULES & info.data.get("takeover", frozenset()))
-        if on_exit == "keep" and stopped:
-            raise ValueError(f"keep leaves no room for {stopped[0]}, which takeover promises to start again; use stop")
+        if on_exit != "stop" and stopped:
+            raise ValueError(
+                f"{on_exit} leaves no room for {stopped[0]}, which takeover promises to start again; use stop"
+            )
         return on_exit
 
 
@@ -117,8 +141,13 @@ class Config(Section):
     kernel: Kernel = Field(default_factory=Kernel)
     monitors: tuple[Monitor, ...] = Field(
         default=as_written(({"name": "node", "operations": "paddr"},)),
-        max_length=16,
+        max_length=MOST_MONITORS,
         description="What to monitor where DAMON is free; [] only observes.",
+    )
+    monitors_from: Annotated[Path, PARAMETER_FILE] | None = Field(
+        default=None,
+        description="A file of damo's parameters, JSON or YAML: its kdamonds are monitors too. A relative path begins "
+        "at the folder of this file.",
     )
     attribution: Attribution | None = Field(
         default=None, description="Whose and what the bytes of physical memory are; off unless given."

@@ -3,9 +3,21 @@
 import re
 from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from damon_exporter.config.fields import SIZE, Count, Section, Written, as_written, printable_text, seconds
+from damon_exporter.config.fields import (
+    RANGE,
+    SIZE,
+    Count,
+    Place,
+    Problems,
+    Section,
+    Written,
+    as_written,
+    ascending_ranges,
+    printable_text,
+    seconds,
+)
 from damon_exporter.config.kubernetes import PodMatch
 from damon_exporter.config.near_match import nearest
 from damon_exporter.patterns import CgroupGlob, CommandPattern
@@ -67,6 +79,23 @@ class Match(Section):
         description="Processes in a cgroup that this glob matches, or anywhere below it; ** crosses levels.",
     )
     pod: PodMatch | None = Field(default=None, description="Processes of these pods.")
+    ranges: tuple[Annotated[tuple[int, int], RANGE], ...] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=1024,
+        description="Address ranges of this pid, instead of the monitor's (fvaddr); where DAMON looks until its first "
+        "update (vaddr).",
+    )
+
+    @field_validator("ranges")
+    @classmethod
+    def _ranges_fit(
+        cls, ranges: tuple[tuple[int, int], ...] | None, info: ValidationInfo
+    ) -> tuple[tuple[int, int], ...] | None:
+        if ranges and info.data.get("pid", 1) is None:
+            raise ValueError("addresses mean something in one process only; give pid too")
+        ascending_ranges(ranges)
+        return ranges
 
     @model_validator(mode="after")
     def _says_something(self) -> Self:
@@ -96,6 +125,21 @@ class Processes(Section):
     refresh: Annotated[float, seconds("100ms", "1h")] = Field(
         default=as_written("2s"), description="How often the list of processes is looked at."
     )
+
+    @field_validator("match")
+    @classmethod
+    def _ranges_of_a_pid_stand_together(cls, match: tuple[Match, ...]) -> tuple[Match, ...]:
+        first: dict[int, int] = {}
+        found: list[tuple[Place, str]] = []
+        for i, entry in enumerate(match):
+            if entry.pid is None:
+                continue
+            earlier = first.setdefault(entry.pid, i)
+            if earlier != i and (entry.ranges or match[earlier].ranges):
+                found.append(((i, "pid"), f"{entry.pid} is in entry {earlier} too; join the two"))
+        if found:
+            raise Problems(found)
+        return match
 
     @property
     def by_pod(self) -> bool:

@@ -29,34 +29,45 @@ _FLOAT = r"[-+]?(\.[0-9]{1,30}|[0-9]{1,30}(\.[0-9]{0,30})?)([eE][-+]?[0-9]{1,3})
 
 def read(path: Path) -> dict[str, object]:
     """The keys of a configuration file; ConfigError if it cannot be read."""
+    return parse(read_text(path, "--config.file", f"{path}: "))
+
+
+def read_text(path: Path, named_by: str, prefix: str = "", largest: int = LARGEST_FILE) -> str:
+    """The text of a file; ConfigError, whose problems begin with ``prefix``, if it cannot be read or is too large."""
     try:
         with path.open("rb") as file:
-            content = file.read(LARGEST_FILE + 1)
+            content = file.read(largest + 1)
     except OSError as error:
-        raise ConfigError([f"{path}: cannot be read: {error.strerror}; check --config.file"]) from error
-    if len(content) > LARGEST_FILE:
-        raise ConfigError([f"{path}: larger than {LARGEST_FILE >> 10}KiB; is this the right file?"])
+        raise ConfigError([f"{prefix}cannot be read: {error.strerror}; check {named_by}"]) from error
+    if len(content) > largest:
+        raise ConfigError([f"{prefix}larger than {largest >> 10}KiB; is this the right file?"])
     try:
-        return parse(content.decode("utf-8-sig"))
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ConfigError([f"{path}: not UTF-8 at byte {error.start}; save it as UTF-8"]) from error
+        raise ConfigError([f"{prefix}not UTF-8 at byte {error.start}; save it as UTF-8"]) from error
 
 
 def parse(text: str) -> dict[str, object]:
     """The keys of a configuration text; ConfigError with line and column if it is not good YAML."""
-    try:
-        _refuse_boundless(yaml.parse(text, Loader=yaml.BaseLoader))
-        root = yaml.compose(text, Loader=yaml.BaseLoader)
-    except yaml.YAMLError as error:
-        raise ConfigError([_syntax_problem(error)]) from error
-    document = _Document()
-    value = document.value(root) if root else {}
-    if document.problems:
-        raise ConfigError(list(dict.fromkeys(document.problems)))
+    value = parse_any(text, MOST_VALUES)
     if value is None:
         return {}
     if not isinstance(value, dict):
         raise ConfigError(["the configuration: must be keys with values, such as monitors: []"])
+    return value
+
+
+def parse_any(text: str, most_values: int) -> object:
+    """What a YAML text holds, None for nothing; ConfigError with line and column if it is not good YAML."""
+    try:
+        _refuse_boundless(yaml.parse(text, Loader=yaml.BaseLoader), most_values)
+        root = yaml.compose(text, Loader=yaml.BaseLoader)
+    except yaml.YAMLError as error:
+        raise ConfigError([_syntax_problem(error)]) from error
+    document = _Document()
+    value = document.value(root) if root else None
+    if document.problems:
+        raise ConfigError(list(dict.fromkeys(document.problems)))
     return value
 
 
@@ -107,8 +118,8 @@ def _plain(text: str) -> object:
     return float(text) if re.fullmatch(_FLOAT, text) and not re.fullmatch(_INT, text) else text
 
 
-def _refuse_boundless(events: Iterable[yaml.Event]) -> None:
-    """Aliases may repeat values, but not unfold into more than MOST_VALUES, nor into themselves.
+def _refuse_boundless(events: Iterable[yaml.Event], most_values: int) -> None:
+    """Aliases may repeat values, but not unfold into more than so many, nor into themselves.
 
     Works on events because these come without recursion, whatever the depth.
     """
@@ -129,8 +140,8 @@ def _refuse_boundless(events: Iterable[yaml.Event]) -> None:
         count += 1
         if len(around) > DEEPEST:
             raise _boundless(event, f"nested more than {DEEPEST} deep; nothing here needs that")
-        if count > MOST_VALUES:
-            raise _boundless(event, f"more than {MOST_VALUES} values with the aliases unfolded; use fewer")
+        if count > most_values:
+            raise _boundless(event, f"more than {most_values} values with the aliases unfolded; use fewer")
 
 
 def _boundless(event: yaml.Event, text: str) -> ConfigError:

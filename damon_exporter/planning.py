@@ -1,16 +1,25 @@
 """From a configured monitor to the kdamond that it needs on this kernel, with these processes."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 from damon_exporter.config import AutotunedIntervals, Monitor
-from damon_exporter.kernel import memory
+from damon_exporter.kernel import cgroups, memory, memory_nodes
+from damon_exporter.kernel.damon_sysfs import Slot
+from damon_exporter.kernel.errors import Unsupported
+from damon_exporter.kernel.features import GOAL
 from damon_exporter.kernel.paths import KernelPaths
-from damon_exporter.kernel.plan import IntervalGoal, IntervalPlan, KdamondPlan, TargetPlan
+from damon_exporter.kernel.plan import ADDR_UNIT, PAUSE, PROBES, IntervalGoal, IntervalPlan, KdamondPlan, TargetPlan
+from damon_exporter.kernel.scheme_plan import SchemePlan
 from damon_exporter.roster import PHYSICAL, ListedTarget
+from damon_exporter.scheme_planning import plan_schemes, probe_filters
 from damon_exporter.units import format_duration
 
 REFRESH_MS = 1000
 """How often the kernel shows tuned intervals in their files, where it can."""
+
+TUNING = "damon_monitor_intervals_tune"
+"""The event, and the feature, that tells of tuned intervals."""
 
 NO_TUNING = "this kernel cannot tune intervals and tell of it (kernels from 6.17 on do)"
 
@@ -28,14 +37,43 @@ class Abilities:
     """Shall regions be read from sysfs (no tracepoint)?"""
     commits_keep_time: bool
     """Do aggregations and looks at mappings come when they would have come without a commit (6.18)?"""
+    addr_unit: bool = False
+    pause: bool = False
+    probes: bool = False
+    offers: frozenset[str] = frozenset()
+    """What there is for schemes, by the keys of `scheme_features.SINCE`."""
+
+
+def abilities_of(slot: Slot, by_sysfs: bool, tuning_is_told: bool, offers: frozenset[str]) -> Abilities:
+    """Return what a slot shows; tuned intervals must be told to us, by refreshed files and by events."""
+    goal, refresh, unit = slot.has(GOAL), slot.has("refresh_ms"), slot.has(ADDR_UNIT)
+    return Abilities(
+        intervals_goal=goal,
+        autotune=goal and refresh and tuning_is_told,
+        refresh=refresh,
+        region_schemes=by_sysfs,
+        commits_keep_time=unit,  # which came with the same release
+        addr_unit=unit,
+        pause=slot.has(PAUSE),
+        probes=slot.has(PROBES),
+        offers=offers,
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A plan, and what is known of each of its targets by index."""
+    """A plan, and what is known of each of its targets by index. ``left_out`` says which schemes are, and why."""
 
     plan: KdamondPlan
     targets: tuple[ListedTarget, ...]
+    left_out: tuple[str, ...] = ()
+
+    def going_on(self) -> "Planned":
+        """Return it for a kdamond that runs: ranges given for mappings are only where it begins to look (vaddr)."""
+        if self.plan.operations != "vaddr":
+            return self
+        targets = tuple(replace(target, ranges=()) for target in self.plan.targets)
+        return replace(self, plan=replace(self.plan, targets=targets))
 
 
 def plan_monitor(
@@ -56,8 +94,10 @@ def plan_monitor(
         targets = (ListedTarget(PHYSICAL),)
         planned: tuple[TargetPlan, ...] = (TargetPlan(None, ranges),)
     else:
-        ranges = monitor.ranges or ()
-        planned = tuple(TargetPlan(target.process.pid if target.process else None, ranges) for target in targets)
+        planned = tuple(_target(monitor, target.process.pid if target.process else None) for target in targets)
+    schemes, left_out = plan_schemes(monitor, intervals, abilities.offers)
+    _require_what_is_named(paths, schemes)
+    _require_files(monitor, abilities)
     plan = KdamondPlan(
         operations=monitor.operations,
         intervals=intervals,
@@ -67,8 +107,48 @@ def plan_monitor(
         targets=planned,
         refresh_ms=REFRESH_MS if abilities.refresh else None,
         region_schemes=abilities.region_schemes,
+        schemes=schemes,
+        offers=tuple(sorted(abilities.offers)) if schemes else (),
+        addr_unit=monitor.addr_unit if abilities.addr_unit else None,
+        pause=monitor.pause if abilities.pause else None,
+        probes=tuple(probe_filters(probe.filters) for probe in monitor.probes) if abilities.probes else None,
     )
-    return Planned(plan, targets)
+    return Planned(plan, targets, left_out)
+
+
+def _target(monitor: Monitor, pid: int | None) -> TargetPlan:
+    """Return the target for a process, with ranges of its own or those of the monitor."""
+    entries = monitor.processes.match if monitor.processes else ()
+    own = next((entry.ranges for entry in entries if entry.pid == pid and entry.ranges), None)
+    return TargetPlan(pid, own or monitor.ranges or ())
+
+
+def _require_files(monitor: Monitor, abilities: Abilities) -> None:
+    """Raise `Unsupported` for what this kernel has no file for."""
+    for key, asked, has, release in (
+        ("addr_unit", monitor.addr_unit != 1, abilities.addr_unit, "6.18"),
+        ("pause", monitor.pause, abilities.pause, "7.2"),
+        ("probes", bool(monitor.probes), abilities.probes, "7.2"),
+    ):
+        if asked and not has:
+            raise Unsupported(f"this kernel has no {key} (Linux {release}): leave it out")
+
+
+def _require_what_is_named(paths: KernelPaths, schemes: Iterable[SchemePlan]) -> None:
+    """Raise `Unsupported` for a cgroup or a NUMA node that is not there.
+
+    The kernel would refuse everything because of the cgroup, with ENOMEM, and take the node in silence.
+    """
+    for scheme in schemes:
+        for path in scheme.cgroups:
+            if cgroups.lacks(paths.sysfs, path):
+                raise Unsupported(
+                    f"scheme {scheme.name} names the cgroup {path}, which is not there, or without the memory "
+                    "controller: make it first, or write its path as /proc/PID/cgroup shows it"
+                )
+        for node in scheme.nodes:
+            if not memory_nodes.has(paths.sysfs, node):
+                raise Unsupported(f"scheme {scheme.name} names the NUMA node {node}, which this host does not have")
 
 
 def instead_of_tuning(monitor: Monitor) -> str | None:

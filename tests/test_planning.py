@@ -73,7 +73,7 @@ def test_processes_are_targets_by_pid_under_the_names_of_their_groups(kernel: Fa
     )
     assert found.plan.targets == (TargetPlan(42), TargetPlan(43))
     assert [target.name for target in found.targets] == ["a", "b"]
-    assert found.plan.schemes == 3
+    assert found.plan.nr_schemes == 3
 
 
 def test_bounds_of_regions_are_passed_on(kernel: FakeKernel) -> None:

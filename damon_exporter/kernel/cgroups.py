@@ -83,6 +83,19 @@ class CgroupTree:
             return None
 
 
+def lacks(sysfs: Path, path: str) -> bool:
+    """Is there certainly no memory cgroup of this path? False also where only a part of the tree can be seen.
+
+    In version 2 a cgroup counts memory only if the controller is enabled for it; the root always does.
+    """
+    root, sign = sysfs / "fs/cgroup", "memory.current"
+    if not is_there(root / "cgroup.controllers"):
+        root, sign = root / "memory", "cgroup.procs"  # version 1 mounts each controller's own
+    if path == "/" or not is_there(root) or is_there(root / "cgroup.events"):
+        return False
+    return not is_there(f"{root}{path}/{sign}")
+
+
 def walk(root: Path) -> Iterator[tuple[int, Place]]:
     """Yield the inode of every cgroup, the root's first, and its place; what cannot be listed or has gone is left out.
 

@@ -1,8 +1,11 @@
 """The tree while it is ours: every command is preceded by a look whether it still is."""
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Set
+from collections.abc import Callable, Collection, Set
+from concurrent.futures import Future
+from functools import partial
 
+from damon_exporter.kernel import scheme_features
 from damon_exporter.kernel.commands import CommandWriter
 from damon_exporter.kernel.damon_sysfs import DamonTree, Slot
 from damon_exporter.kernel.errors import Gone, KernelError, NotOurs
@@ -10,9 +13,19 @@ from damon_exporter.kernel.files import Check, patiently_write
 from damon_exporter.kernel.modules import modules
 from damon_exporter.kernel.ownership import Token, contents, is_default, slot_token
 from damon_exporter.kernel.paths import KernelPaths
-from damon_exporter.kernel.plan import NR_SCHEMES, SPARE_TOKEN_FILE, TOKEN_FILE, KdamondPlan, Leaf, skeleton
+from damon_exporter.kernel.plan import (
+    NR_SCHEMES,
+    REFRESH,
+    SPARE_TOKEN_FILE,
+    TOKEN_FILE,
+    KdamondPlan,
+    scheme_folder,
+    skeleton,
+)
 
 log = logging.getLogger(__name__)
+
+EFFECTIVE_QUOTA = f"{scheme_folder(0)}/quotas/effective_bytes"
 
 LONGEST_WAIT = 2
 """How many aggregation intervals a commit may take at most: before 6.14 it waits for the end of one."""
@@ -101,10 +114,16 @@ class Claim:
                 self._stopped_modules -= {name}
                 log.info("started %s again", name)
 
+    def offers(self, slot: Slot) -> frozenset[str]:
+        """Return what the kernel offers for schemes, tried in the files of a slot of ours; see `scheme_features`."""
+        require_ours(slot, slot.pid())
+        return scheme_features.offers(slot)
+
     def configure(self, slot: Slot, plan: KdamondPlan) -> None:
         """Write a plan into a slot that is off, in which our token is to be found at every moment."""
         require_ours(slot, pid=0)
-        self._stage(slot, plan, plan.leaves(), self._token(plan.fingerprint))
+        self._make_schemes(slot, plan, self._token(plan.fingerprint))
+        slot.write(plan.leaves())
 
     def stage(
         self, slot: Slot, pid: int, running: KdamondPlan | None, plan: KdamondPlan, fresh: Collection[int]
@@ -116,7 +135,15 @@ class Claim:
         """
         require_ours(slot, pid)
         beginning = plan.beginning(fresh)
-        self._stage(slot, plan, beginning.changes(running) if running else beginning.untuned(), self._token(0))
+        if running and running.scheme_layout == plan.scheme_layout:
+            slot.write([(TOKEN_FILE, str(self._token(0)))])
+            leaves = beginning.changes(running)
+        else:
+            self._make_schemes(slot, plan, self._token(0))
+            leaves = beginning.untuned()
+        if plan.refresh_ms and not (running and running.intervals == plan.intervals):
+            slot.write([(REFRESH, "0")])  # a refresh would put the old intervals back before they are committed
+        slot.write(leaf for leaf in leaves if leaf[0] != REFRESH)
         if plan.tuned:  # what the files do not show, a commit would take back
             self._writer.write(slot.state_file, "update_tuned_intervals", lambda: require_ours(slot, pid))
 
@@ -137,17 +164,28 @@ class Claim:
         if slot.pid() != pid:
             raise Gone(f"the kdamond of {slot.folder} has ended: a process that it should watch ended just then")
 
+    def update_schemes(self, slot: Slot, pid: int, plan: KdamondPlan) -> "Future[None]":
+        """Have the kernel show what the schemes of a kdamond of ours did so far, where it does not by itself.
+
+        While watermarks keep all schemes from acting, the kdamond only answers when it looks at them.
+        """
+        resting = max((scheme.watermarks.interval_us for scheme in plan.schemes), default=0)
+        longer = (LONGEST_WAIT * slot.intervals().aggregation_us + resting) / 1e6
+        ours = partial(require_ours, slot, pid)
+        if any(scheme.quota.limits for scheme in plan.schemes) and slot.has(EFFECTIVE_QUOTA):
+            self._writer.submit(slot.state_file, "update_schemes_effective_quotas", ours, longer)
+        return self._writer.submit(slot.state_file, "update_schemes_stats", ours, longer)
+
     def settle(self, slot: Slot, plan: KdamondPlan, fresh: Collection[int]) -> None:
         """Have the files show a plan that was taken over, and the token that it runs."""
         slot.write(plan.settled(fresh))
+        if plan.refresh_ms:
+            slot.write([(REFRESH, str(plan.refresh_ms))])
         slot.write([(TOKEN_FILE, str(self._token(plan.fingerprint)))])
 
-    def _stage(self, slot: Slot, plan: KdamondPlan, leaves: Iterable[Leaf], token: int) -> None:
-        """Write files, with the token to be found at every moment: more or fewer schemes make their folders anew."""
-        if slot.number(NR_SCHEMES) != plan.schemes:
-            slot.write([(SPARE_TOKEN_FILE, str(token)), (NR_SCHEMES, str(plan.schemes))])
-        slot.write([(TOKEN_FILE, str(token))])
-        slot.write(leaves)
+    def _make_schemes(self, slot: Slot, plan: KdamondPlan, token: int) -> None:
+        """Make the folders of schemes anew, with the token to be found at every moment."""
+        slot.write([(SPARE_TOKEN_FILE, str(token)), (NR_SCHEMES, str(plan.nr_schemes)), (TOKEN_FILE, str(token))])
 
     def start(self, slot: Slot) -> int:
         """Turn a kdamond on and return its pid."""

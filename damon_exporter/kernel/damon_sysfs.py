@@ -14,9 +14,8 @@ from damon_exporter.kernel.files import (
     read_value,
     unchecked,
 )
-from damon_exporter.kernel.plan import INTERVALS, TARGETS, Leaf
-
-ADDR_UNIT = "contexts/0/addr_unit"
+from damon_exporter.kernel.leaf import Leaf, names_a_cgroup
+from damon_exporter.kernel.plan import ADDR_UNIT, INTERVALS, TARGETS
 
 INTERVAL_READINGS = 5
 """How often intervals are read again at most until they stay the same: they are refreshed once a sample at most."""
@@ -90,11 +89,12 @@ class Slot:
         return is_there(f"{self.folder}/{leaf}")
 
     def write(self, leaves: Iterable[Leaf]) -> None:
-        """Write files and read each back; raises `KernelError` naming the file."""
+        """Write files and read each back, but for paths of cgroups; raises `KernelError` naming the file."""
         for leaf, value in leaves:
             path = f"{self.folder}/{leaf}"
             patiently_write(path, value)
-            _confirm(path, value)
+            if not names_a_cgroup(leaf):
+                _confirm(path, value)
 
     def difference(self, leaves: Iterable[Leaf]) -> str | None:
         """Return the first file that differs from what it shall be, None if all agree."""
@@ -106,6 +106,10 @@ class Slot:
             if not _same(found, value):
                 return f"{leaf} is {found!r}, not {value!r}"
         return None
+
+    def unit(self) -> int:
+        """Return how many bytes one unit of its addresses and sizes stands for (6.18)."""
+        return self.number(ADDR_UNIT) if self.has(ADDR_UNIT) else 1
 
     def pid_targets(self) -> tuple[int, ...]:
         """Return the pids of the targets by index, as the files show them."""

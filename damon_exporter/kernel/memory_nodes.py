@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from damon_exporter.kernel.errors import KernelError
-from damon_exporter.kernel.files import names_in, read_number
+from damon_exporter.kernel.files import is_there, names_in, read_number
 
 
 class NodeRange(NamedTuple):
@@ -15,6 +15,12 @@ class NodeRange(NamedTuple):
     start: int
     end: int
     node: str
+
+
+def has(sysfs: Path, node: int) -> bool:
+    """Is there such a node? True also where sysfs tells of none: then nobody knows."""
+    folder = sysfs / "devices/system/node"
+    return not is_there(folder) or is_there(folder / f"node{node}")
 
 
 def memory_nodes(sysfs: Path) -> tuple[NodeRange, ...]:

@@ -9,13 +9,14 @@ from pathlib import Path
 
 from damon_exporter.kernel.damon_sysfs import DamonTree, Slot
 from damon_exporter.kernel.errors import Busy, Denied, KernelError, Unsupported, explain
+from damon_exporter.kernel.leaf import CGROUP_PATH_FILES
 from damon_exporter.kernel.modules import MODULES
 from damon_exporter.kernel.plan import ATTRIBUTES, INTERVALS, NR_SCHEMES, SPARE_TOKEN_FILE, TOKEN_FILE
 
 MAGIC = 0xDA305E
 VERSION = 1
 
-UNTOLD = ("avail_operations", "memcg_path", "path")
+UNTOLD = ("avail_operations", *CGROUP_PATH_FILES)
 """Files that tell nothing of what somebody has set: a list of the kernel's, and paths of cgroups, whose folder is there
 only if its ``nr_…`` says so, and whose reading races with writers before 7.1."""
 

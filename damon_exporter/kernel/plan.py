@@ -4,15 +4,14 @@ import zlib
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 
+from damon_exporter.kernel.leaf import ANY_COUNT, ANY_SIZE, Leaf, makes_folders, names_a_cgroup
 from damon_exporter.kernel.memory import PAGE_SIZE, Ranges
-
-ANY_SIZE = 2**64 - 1
-ANY_COUNT = 2**32 - 1
-"""The kernel keeps nr_accesses and age in 32 bits: 2^32 would silently become 0."""
+from damon_exporter.kernel.scheme_plan import FilterPlan, SchemePlan
 
 STARTER = (0, PAGE_SIZE)
 """The page that no process has memory in, as pointers to nothing shall fail."""
 
+REFRESH = "refresh_ms"
 ATTRIBUTES = "contexts/0/monitoring_attrs"
 INTERVALS = f"{ATTRIBUTES}/intervals"
 TARGETS = "contexts/0/targets"
@@ -21,8 +20,9 @@ TOKEN_FILE = "contexts/0/schemes/0/quotas/reset_interval_ms"  # noqa: S105 - a m
 SPARE_TOKEN_FILE = f"{INTERVALS}/update_us"
 """Where the token stands while schemes are made anew: it must never be lost, and an interval counts only at `on`."""
 
-Leaf = tuple[str, str]
-"""A file below a kdamond's folder, and the value that it shall have."""
+ADDR_UNIT = "contexts/0/addr_unit"
+PAUSE = "contexts/0/pause"
+PROBES = f"{ATTRIBUTES}/probes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +56,10 @@ class TargetPlan:
 class KdamondPlan:
     """One kdamond with one context.
 
-    Scheme 0 carries our token and acts on nothing. ``region_schemes`` is for the sysfs source: it makes scheme 0
-    match every region, or, with several targets, adds a scheme per target, as regions do not tell their target.
-    ``goal`` and ``refresh_ms`` are None where the kernel has no such files.
+    Scheme 0 carries our token and acts on nothing; ``schemes`` follow. ``region_schemes`` is for the sysfs source: it
+    makes scheme 0 match every region, or, with several targets, adds a scheme per target at the end, as regions do not
+    tell their target. What is None is a file that the kernel does not have; ``offers`` is what it has for schemes.
+    ``addr_unit`` is what ranges and sizes are counted in. Each of ``probes`` is its filters.
     """
 
     operations: str
@@ -69,6 +70,11 @@ class KdamondPlan:
     targets: tuple[TargetPlan, ...]
     refresh_ms: int | None
     region_schemes: bool
+    schemes: tuple[SchemePlan, ...] = ()
+    offers: tuple[str, ...] = ()
+    addr_unit: int | None = None
+    pause: bool | None = None
+    probes: tuple[tuple[FilterPlan, ...], ...] | None = None
 
     def beginning(self, fresh: Collection[int]) -> "KdamondPlan":
         """Return the plan to commit so that what the targets with these indexes were is forgotten.
@@ -93,9 +99,14 @@ class KdamondPlan:
         return self.goal is not None and self.goal.aggregations > 0
 
     @property
-    def schemes(self) -> int:
+    def nr_schemes(self) -> int:
         """How many schemes there are, with scheme 0."""
-        return 1 + self._target_schemes
+        return 1 + sum(self.scheme_layout)
+
+    @property
+    def scheme_layout(self) -> tuple[int, int]:
+        """How many schemes are for a purpose, and how many to read regions."""
+        return len(self.schemes), self._target_schemes
 
     @property
     def _target_schemes(self) -> int:
@@ -109,8 +120,12 @@ class KdamondPlan:
         as it is. What an older plan may have set is set again.
         """
         if self.refresh_ms is not None:
-            yield "refresh_ms", str(self.refresh_ms)
+            yield REFRESH, str(self.refresh_ms)
         yield "contexts/0/operations", self.operations
+        if self.addr_unit is not None:
+            yield ADDR_UNIT, str(self.addr_unit)
+        if self.pause is not None:
+            yield PAUSE, _flag(self.pause)
         yield from self._attributes()
         yield f"{TARGETS}/nr_targets", str(len(self.targets))
         for index, target in enumerate(self.targets):
@@ -119,8 +134,8 @@ class KdamondPlan:
 
     def lasting(self) -> Iterator[Leaf]:
         """Yield the files that show what runs, and that nobody but another tool changes."""
-        yield NR_SCHEMES, str(self.schemes)
-        yield from self.untuned()
+        yield NR_SCHEMES, str(self.nr_schemes)
+        yield from (leaf for leaf in self.untuned() if not names_a_cgroup(leaf[0]))
 
     def untuned(self) -> Iterator[Leaf]:
         """Yield the files but for the intervals that the kernel tunes."""
@@ -128,13 +143,17 @@ class KdamondPlan:
         return (leaf for leaf in self.leaves() if leaf[0] not in tuned)
 
     def changes(self, running: "KdamondPlan") -> Iterator[Leaf]:
-        """Yield the files to write where those of ``running`` stand: few, unless there are more or fewer targets.
+        """Yield the files to write where those of ``running`` stand, whose schemes are as many.
 
-        The intervals that the kernel tunes are left as they are.
+        The intervals that the kernel tunes are left as they are, unless it did not tune them before.
         """
-        same_folders = (len(self.targets), self.schemes) == (len(running.targets), running.schemes)
-        standing = set(running.leaves()) if same_folders else set()
-        return (leaf for leaf in self.untuned() if leaf not in standing)
+        standing = set(running.leaves())
+        made_anew: tuple[str, ...] = ()
+        for file, value in self.untuned() if running.tuned else self.leaves():
+            if (file, value) not in standing or file.startswith(made_anew):
+                yield file, value
+                if makes_folders(file):
+                    made_anew += (f"{file.rpartition('/')[0]}/",)
 
     def settled(self, fresh: Collection[int]) -> Iterator[Leaf]:
         """Yield the files that take back what `beginning` gave, so that no later commit gives it again."""
@@ -153,13 +172,24 @@ class KdamondPlan:
             yield f"{goal}/max_sample_us", str(self.goal.max_sample_us)
         yield f"{ATTRIBUTES}/nr_regions/min", str(self.min_regions)
         yield f"{ATTRIBUTES}/nr_regions/max", str(self.max_regions)
+        if self.probes is not None:
+            yield f"{PROBES}/nr_probes", str(len(self.probes))
+            for index, filters in enumerate(self.probes):
+                yield from _probe(f"{PROBES}/{index}", filters)
 
     def _schemes(self) -> Iterator[Leaf]:
-        yield from _stat_scheme("contexts/0/schemes/0", self.region_schemes and not self._target_schemes)
+        yield from _stat_scheme(scheme_folder(0), self.region_schemes and not self._target_schemes)
+        for index, scheme in enumerate(self.schemes, start=1):
+            yield from scheme.leaves(scheme_folder(index), self.offers)
         for index in range(self._target_schemes):
-            scheme = f"contexts/0/schemes/{index + 1}"
-            yield from _stat_scheme(scheme, matches_all=True)
-            yield from _target_filter(f"{scheme}/filters", index)
+            folder = scheme_folder(1 + len(self.schemes) + index)
+            yield from _stat_scheme(folder, matches_all=True)
+            yield from _target_filter(f"{folder}/filters", index)
+
+
+def scheme_folder(index: int) -> str:
+    """Return the folder of a scheme, below its kdamond's."""
+    return f"contexts/0/schemes/{index}"
 
 
 def skeleton(token: int) -> Iterator[Leaf]:
@@ -193,3 +223,17 @@ def _target_filter(folder: str, index: int) -> Iterator[Leaf]:
     yield f"{folder}/0/type", "target"
     yield f"{folder}/0/damon_target_idx", str(index)
     yield f"{folder}/0/matching", "N"
+
+
+def _probe(folder: str, filters: tuple[FilterPlan, ...]) -> Iterator[Leaf]:
+    yield f"{folder}/filters/nr_filters", str(len(filters))
+    for index, each in enumerate(filters):
+        yield f"{folder}/filters/{index}/type", each.type
+        yield f"{folder}/filters/{index}/matching", _flag(each.matching)
+        yield f"{folder}/filters/{index}/allow", _flag(each.allow)
+        for file, value in each.settings:
+            yield f"{folder}/filters/{index}/{file}", value
+
+
+def _flag(value: bool) -> str:
+    return "Y" if value else "N"

@@ -16,6 +16,7 @@ from damon_exporter.kernel.claim import require_ours
 from damon_exporter.kernel.commands import CommandWriter
 from damon_exporter.kernel.damon_sysfs import Slot
 from damon_exporter.kernel.files import names_in, read_number
+from damon_exporter.kernel.plan import TARGETS
 
 REST_PER_READING = 50
 """Pause at least this many times as long as reading kept a CPU busy: reading then uses at most 2 % of it."""
@@ -64,7 +65,7 @@ class TriedRegions:
         asked.result()
         busy = time.thread_time()
         intervals = self._slot.intervals()
-        regions = read_regions(self._slot.folder / "contexts/0/schemes")
+        regions = read_regions(self._slot.folder / "contexts/0/schemes", self._slot.number(f"{TARGETS}/nr_targets"))
         busy = time.thread_time() - busy
         self.due = now + max(self._shortest_period, REST_PER_READING * busy)
         if self._slot.intervals() != intervals:
@@ -86,14 +87,14 @@ class TriedRegions:
         self._answered_ns = time.monotonic_ns()
 
 
-def read_regions(schemes: Path) -> Regions:
-    """Read the regions that scheme 0 was tried on, or those of schemes 1…T, one for each target.
+def read_regions(schemes: Path, targets: int) -> Regions:
+    """Read the regions that scheme 0 was tried on, or those of the last schemes, one for each target, if they are many.
 
     Raises `Incomplete` if they are impossible or do not add up to the total that the kernel states beside them,
     `KernelError` if they vanish meanwhile.
     """
     count = read_number(schemes / "nr_schemes")
-    folders = [schemes / str(i) for i in range(1, count)] or [schemes / "0"]
+    folders = [schemes / str(i) for i in range(count - targets, count)] if targets > 1 else [schemes / "0"]
     tables = [_read_scheme(folder / "tried_regions") for folder in folders]
     rows = np.concatenate(tables)
     if not len(rows):

@@ -7,17 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from damon_exporter.kernel.leaf import ANY_COUNT, ANY_SIZE, Leaf
 from damon_exporter.kernel.plan import (
-    ANY_COUNT,
-    ANY_SIZE,
     NR_SCHEMES,
     TOKEN_FILE,
     IntervalGoal,
     IntervalPlan,
     KdamondPlan,
-    Leaf,
     TargetPlan,
 )
+from damon_exporter.kernel.scheme_features import SINCE
+from damon_exporter.kernel.scheme_plan import FilterPlan, GoalPlan, QuotaPlan, SchemePlan, WatermarkPlan
 
 NODE = KdamondPlan(
     operations="paddr",
@@ -33,6 +33,30 @@ TWO_PROCESSES = replace(NODE, operations="vaddr", targets=(TargetPlan(42), Targe
 
 numbers = st.integers(1, 2**32 - 1)
 targets = st.builds(TargetPlan, st.none() | numbers, st.lists(st.tuples(numbers, numbers), max_size=3).map(tuple))
+filters = st.lists(
+    st.builds(
+        FilterPlan,
+        st.sampled_from(["anon", "addr"]),
+        st.booleans(),
+        st.booleans(),
+        st.sampled_from([(), (("memcg_path", "/a"),), (("addr_start", "1"), ("addr_end", "2"))]),
+    ),
+    max_size=2,
+).map(tuple)
+goals = st.builds(
+    GoalPlan, st.just("node_memcg_used_bp"), numbers, numbers, st.none() | numbers, st.none() | st.just("/a")
+)
+schemes = st.builds(
+    SchemePlan,
+    name=st.just("s"),
+    action=st.sampled_from(["stat", "pageout"]),
+    apply_interval_us=numbers,
+    quota=st.builds(QuotaPlan, numbers, numbers, numbers, goals=st.lists(goals, max_size=2).map(tuple)),
+    watermarks=st.builds(WatermarkPlan, st.just("free_mem_rate"), numbers, numbers, numbers, numbers),
+    core_filters=filters,
+    ops_filters=filters,
+    dests=st.lists(st.tuples(numbers, numbers), max_size=2).map(tuple),
+)
 plans = st.builds(
     KdamondPlan,
     operations=st.sampled_from(["paddr", "vaddr", "fvaddr"]),
@@ -43,12 +67,17 @@ plans = st.builds(
     targets=st.lists(targets, min_size=1, max_size=4).map(tuple),
     refresh_ms=st.none() | numbers,
     region_schemes=st.booleans(),
+    schemes=st.lists(schemes, max_size=2).map(tuple),
+    offers=st.sampled_from([(), tuple(sorted(SINCE)), tuple(sorted(key for key in SINCE if key != "core_filters"))]),
+    addr_unit=st.none() | numbers,
+    pause=st.none() | st.booleans(),
+    probes=st.none() | st.lists(filters, max_size=2).map(tuple),
 )
 
 
 def written(plan: KdamondPlan) -> list[Leaf]:
     """All that is written to a slot, in order."""
-    return [("contexts/nr_contexts", "1"), (NR_SCHEMES, str(plan.schemes)), (TOKEN_FILE, "1"), *plan.leaves()]
+    return [("contexts/nr_contexts", "1"), (NR_SCHEMES, str(plan.nr_schemes)), (TOKEN_FILE, "1"), *plan.leaves()]
 
 
 def files_of(plan: KdamondPlan) -> dict[str, str]:
@@ -114,6 +143,11 @@ def test_the_fingerprint_changes_with_what_is_written(one: KdamondPlan, other: K
         {"targets": (TargetPlan(None, ((4096, 8192),)),)},
         {"refresh_ms": None},
         {"region_schemes": True},
+        {"schemes": (SchemePlan("cold", "pageout"),)},
+        {"offers": ("dests",)},
+        {"addr_unit": 1},
+        {"pause": False},
+        {"probes": ()},
     ],
     ids=lambda change: next(iter(change)),
 )
@@ -124,6 +158,7 @@ def test_the_fingerprint_changes_with_every_part_of_a_plan(change: dict[str, obj
 def test_every_part_of_a_plan_has_been_changed_above() -> None:
     assert {field.name for field in fields(KdamondPlan)} == {
         "operations", "intervals", "goal", "min_regions", "max_regions", "targets", "refresh_ms", "region_schemes",
+        "schemes", "offers", "addr_unit", "pause", "probes",
     }  # fmt: skip
 
 
@@ -140,12 +175,12 @@ def test_with_one_target_scheme_0_matches_every_region() -> None:
     pattern = "contexts/0/schemes/0/access_pattern"
     assert files[f"{pattern}/sz/max"] == str(ANY_SIZE)
     assert files[f"{pattern}/nr_accesses/max"] == files[f"{pattern}/age/max"] == str(ANY_COUNT)
-    assert replace(NODE, region_schemes=True).schemes == 1
+    assert replace(NODE, region_schemes=True).nr_schemes == 1
 
 
 def test_with_several_targets_each_has_a_scheme_that_rejects_the_others() -> None:
     files = files_of(TWO_PROCESSES)
-    assert TWO_PROCESSES.schemes == 3
+    assert TWO_PROCESSES.nr_schemes == 3
     assert files["contexts/0/schemes/0/access_pattern/sz/max"] == "0"
     for index in (0, 1):
         scheme = f"contexts/0/schemes/{index + 1}"

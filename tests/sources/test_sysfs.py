@@ -304,7 +304,7 @@ def make_scheme(
 
 def test_numbers_with_gaps_and_without_order_are_read(tmp_path: Path) -> None:
     make_scheme(tmp_path, 0, {"7": (0, 4096, 3, 5), "20": (8192, 12288, 0, 1), "100": (4096, 8192, 1, 2)})
-    regions = read_regions(tmp_path)
+    regions = read_regions(tmp_path, 1)
     assert spans(regions) == [(0, 4096), (4096, 8192), (8192, 12288)]
     assert regions.nr_accesses.tolist() == [3, 1, 0]
     assert regions.age.tolist() == [5, 2, 1]
@@ -312,7 +312,7 @@ def test_numbers_with_gaps_and_without_order_are_read(tmp_path: Path) -> None:
 
 def test_addresses_up_to_the_last_byte_are_exact(tmp_path: Path) -> None:
     make_scheme(tmp_path, 0, {"0": (2**63 + 1, 2**64 - 1, 2**32 - 1, 2**32 - 1)})
-    regions = read_regions(tmp_path)
+    regions = read_regions(tmp_path, 1)
     assert spans(regions) == [(2**63 + 1, 2**64 - 1)]
     assert regions.nr_accesses.tolist() == [2**32 - 1]
 
@@ -320,7 +320,7 @@ def test_addresses_up_to_the_last_byte_are_exact(tmp_path: Path) -> None:
 def test_regions_that_do_not_add_up_are_incomplete(tmp_path: Path) -> None:
     make_scheme(tmp_path, 0, {"0": (0, 4096, 0, 0)}, total=8192)
     with pytest.raises(Incomplete, match="do not add up to its total_bytes, 8192"):
-        read_regions(tmp_path)
+        read_regions(tmp_path, 1)
 
 
 @pytest.mark.parametrize("second", [(4096, 12288), (2**64 - 4096, 4096)], ids=["overlap", "end before they start"])
@@ -328,29 +328,30 @@ def test_regions_that_no_kernel_makes_are_incomplete(tmp_path: Path, second: tup
     size = (8192 + second[1] - second[0]) % 2**64
     make_scheme(tmp_path, 0, {"0": (0, 8192, 0, 0), "1": (*second, 0, 0)}, total=size)
     with pytest.raises(Incomplete, match="overlap or end before they start"):
-        read_regions(tmp_path)
+        read_regions(tmp_path, 1)
 
 
 def test_regions_of_no_size_are_read_in_whatever_order(tmp_path: Path) -> None:
     """CVE-2025-38519."""
     make_scheme(tmp_path, 0, {"0": (0, 4096, 0, 0), "1": (0, 0, 0, 0), "2": (4096, 4096, 0, 0)})
-    assert spans(read_regions(tmp_path)) == [(0, 0), (0, 4096), (4096, 4096)]
+    assert spans(read_regions(tmp_path, 1)) == [(0, 0), (0, 4096), (4096, 4096)]
 
 
-def test_with_several_schemes_the_first_is_passed_over_and_the_others_are_targets(tmp_path: Path) -> None:
+def test_with_several_targets_the_last_schemes_are_theirs(tmp_path: Path) -> None:
     make_scheme(tmp_path, 0, {"0": (0, 4096, 0, 0)})
-    make_scheme(tmp_path, 1, {"0": (0, 4096, 1, 0)})
-    make_scheme(tmp_path, 2, {})
-    make_scheme(tmp_path, 3, {"1": (4096, 8192, 2, 0)})
-    regions = read_regions(tmp_path)
+    make_scheme(tmp_path, 1, {"0": (0, 8192, 0, 0)})  # one that acts
+    make_scheme(tmp_path, 2, {"0": (0, 4096, 1, 0)})
+    make_scheme(tmp_path, 3, {})
+    make_scheme(tmp_path, 4, {"1": (4096, 8192, 2, 0)})
+    regions = read_regions(tmp_path, 3)
     assert regions.target.tolist() == [0, 2]
     assert regions.nr_accesses.tolist() == [1, 2]
 
 
 def test_a_folder_that_is_gone_is_an_error_of_the_kernels(tmp_path: Path) -> None:
     with pytest.raises(Unsupported):
-        read_regions(tmp_path)
+        read_regions(tmp_path, 1)
     make_scheme(tmp_path, 0, {"0": (0, 4096, 0, 0)})
     (tmp_path / "0/tried_regions/0/age").unlink()
     with pytest.raises(Unsupported):
-        read_regions(tmp_path)
+        read_regions(tmp_path, 1)

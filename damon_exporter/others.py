@@ -1,9 +1,10 @@
 """Kdamonds that are not ours, as they show themselves."""
 
-from damon_exporter.kernel.damon_sysfs import ADDR_UNIT, Slot
+from damon_exporter.kernel.damon_sysfs import Slot
 from damon_exporter.kernel.modules import DAMON_STAT, DAMON_STAT_MAX_NR_ACCESSES, Module
 from damon_exporter.kernel.plan import INTERVALS, TARGETS
-from damon_exporter.roster import Watched, listed
+from damon_exporter.kernel.scheme_stats import shown_schemes
+from damon_exporter.roster import Watched, WatchedScheme, listed
 
 
 def watched_slot(slot: Slot, pid: int) -> Watched:
@@ -21,8 +22,15 @@ def watched_slot(slot: Slot, pid: int) -> Watched:
         refreshed=_positive(slot, "refresh_ms"),
         reporting=False,
         slot=slot.index,
-        addr_unit=slot.number(ADDR_UNIT) if slot.has(ADDR_UNIT) else 1,
+        addr_unit=slot.unit(),
+        schemes=foreign_schemes(slot),
     )
+
+
+def foreign_schemes(slot: Slot) -> tuple[WatchedScheme, ...]:
+    """Return somebody's schemes, which have no names but their indexes. Nothing is asked of the kdamond."""
+    refreshed = _positive(slot, "refresh_ms")
+    return tuple(WatchedScheme(str(shown.index), shown, refreshed) for shown in shown_schemes(slot))
 
 
 def _positive(slot: Slot, leaf: str) -> bool:
@@ -45,4 +53,5 @@ def watched_module(module: Module) -> Watched:
         refreshed=module.name == DAMON_STAT and module.intervals is not None,
         reporting=module.name == DAMON_STAT,
         addr_unit=module.addr_unit,
+        schemes=tuple(WatchedScheme(label, shown) for label, shown in module.schemes),
     )

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from damon_exporter.analysis.snapshot import Intervals
 from damon_exporter.kernel.procfs import Identity
+from damon_exporter.kernel.scheme_stats import ShownScheme
 from damon_exporter.state import NOBODYS, Owner
 
 PHYSICAL = "physical"
@@ -50,13 +51,29 @@ def listed(*names: str) -> tuple[ListedTarget, ...]:
 
 
 @dataclass(frozen=True, slots=True)
+class WatchedScheme:
+    """One scheme, under the label by which it is exported.
+
+    ``counted`` says that its counters are of now: without `refresh_ms` the files of other people's schemes show what
+    they did when somebody asked last. ``active`` is None while that is not known.
+    """
+
+    label: str
+    shown: ShownScheme
+    counted: bool = True
+    active: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Watched:
     """A kdamond that runs. ``targets`` are by index, None where their owner does not tell us.
 
     ``intervals`` are those of files and parameters; if ``tuned``, the kernel changes them, and the files follow
     only if ``refreshed``. ``reporting`` says that silence is a fault: the module DAMON_RECLAIM, say, may sleep.
     ``dropped`` is how many processes match and are left out, None where none are matched. ``addr_unit`` is how many
-    bytes one unit of its regions' addresses stands for.
+    bytes one unit of its regions' addresses stands for. ``schemes`` is None while somebody has other ones in their
+    place. What files show may be written and not committed: it is in force since ``in_force_since_ns``
+    (CLOCK_MONOTONIC), None if only regions tell.
     """
 
     name: str
@@ -73,6 +90,8 @@ class Watched:
     slot: int | None = None
     dropped: int | None = None
     addr_unit: int = 1
+    schemes: tuple[WatchedScheme, ...] | None = ()
+    in_force_since_ns: int | None = None
 
     @property
     def living(self) -> tuple[ListedTarget, ...]:

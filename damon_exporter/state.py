@@ -122,6 +122,22 @@ class Attribution:
 
 
 @dataclass(frozen=True, slots=True)
+class SchemeState:
+    """One DAMOS scheme. ``counters`` are totals by the kernel's names of them, None while nothing tells them.
+
+    ``effective_quota_bytes`` is None without a quota, ``active`` while that is not known. ``goals`` are pairs of a
+    metric and the value that it shall reach, as the kernel counts it.
+    """
+
+    name: str
+    action: str
+    counters: Mapping[str, int] | None
+    effective_quota_bytes: int | None = None
+    active: bool | None = None
+    goals: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class MonitorState:
     """One kdamond that we run or watch, or one that we were asked to run and cannot (``up`` False, ``reason``).
 
@@ -144,6 +160,7 @@ class MonitorState:
     last_snapshot_age_seconds: float | None = None
     attribution: Attribution | None = None
     node_band_bytes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    schemes: tuple[SchemeState, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +192,7 @@ class NodeState:
     snapshots_incomplete: int = 0
     publish_duration_seconds: float = 0.0
     config_loaded_timestamp: float = 0.0
+    config_reload_failed: bool = False
     kernel_release: str = ""
     recording: str | None = None
     max_series: int = 20_000

@@ -13,7 +13,9 @@ from damon_exporter.kernel.procfs import Identity
 from damon_exporter.live_intervals import LiveIntervals
 from damon_exporter.physical import PhysicalView, physical_view
 from damon_exporter.roster import ListedTarget, Watched
+from damon_exporter.scheme_totals import SchemeTotals
 from damon_exporter.series import MonitorSeries
+from damon_exporter.sources.scheme_events import SchemeReport
 from damon_exporter.state import MonitorState, TargetState, common_owner
 
 SILENT_PERIODS = 3
@@ -32,12 +34,20 @@ Tap = Callable[[Watched, Snapshot], None]
 class Watch:
     """Outlives restarts of its kdamond, so that counters go on."""
 
-    def __init__(self, export: Export, kdamond: Watched, source: str, now: float, tap: Tap | None = None) -> None:
+    def __init__(
+        self,
+        export: Export,
+        kdamond: Watched,
+        source: str,
+        now: float,
+        tap: Tap | None = None,
+        schemes: SchemeTotals | None = None,
+    ) -> None:
         self._tap = tap
-        self._publish = export.publish
-        self._bands = export.bands
-        with_heatmap = kdamond.operations == "paddr" or export.heatmap.processes
-        self._series = MonitorSeries(export, with_heatmap)
+        self._schemes = schemes or SchemeTotals()
+        self._schemes.follow(kdamond)
+        self._export = export
+        self._series = MonitorSeries(export, _with_heatmap(export, kdamond))
         self._source = source
         self._intervals = LiveIntervals()
         self._kdamond = kdamond
@@ -45,6 +55,11 @@ class Watch:
         self._silent_since = now
         self._cpu_seconds = 0.0
         self._cpu_reading: float | None = None
+
+    def reconfigure(self, export: Export) -> None:
+        """Go on under other settings."""
+        self._export = export
+        self._series.reconfigure(export, _with_heatmap(export, self._kdamond))
 
     def rest(self) -> None:
         """Forget what was last seen: its monitor waits until it can run again, and counts on then."""
@@ -63,6 +78,7 @@ class Watch:
         if left:
             self._series.drop(left, kdamond.names)
         self._kdamond = kdamond
+        self._schemes.follow(kdamond)
 
     @property
     def pid(self) -> int:
@@ -77,6 +93,10 @@ class Watch:
     def announce_intervals(self, sample_us: int) -> None:
         """The kernel has tuned the intervals."""
         self._intervals.announce(sample_us)
+
+    def take_scheme(self, report: SchemeReport) -> None:
+        """Take in what a scheme did."""
+        self._schemes.take(report)
 
     def take(self, end_ns: int, regions: Regions) -> None:
         """Take in the regions of one aggregation."""
@@ -112,7 +132,7 @@ class Watch:
 
         ``seconds_for_all`` is how long it takes until every kdamond has reported, where one after the other is asked.
         """
-        patience = SILENT_PERIODS * max(self._aggregation(), self._publish)
+        patience = SILENT_PERIODS * max(self._aggregation(), self._export.publish)
         if self._source == "sysfs":
             patience = max(patience, SILENT_PERIODS * seconds_for_all, SAMPLED_PATIENCE_SECONDS)
         return self._kdamond.reporting and now - self._silent_since > patience
@@ -122,7 +142,7 @@ class Watch:
         latest = self._series.latest
         if self.operations != "paddr" or latest is None:
             return None
-        return physical_view(latest, self._series.latest_ages, [bound for _, bound in self._bands])
+        return physical_view(latest, self._series.latest_ages, [bound for _, bound in self._export.bands])
 
     def state(self, now: float, wall_clock_offset: float, seconds_for_all: float = 0.0) -> MonitorState:
         """Return what to publish at ``now`` (CLOCK_MONOTONIC, s). For ``seconds_for_all`` see `overdue`."""
@@ -144,6 +164,7 @@ class Watch:
             nr_targets=len(kdamond.living) or len(targets),
             targets_dropped=kdamond.dropped,
             last_snapshot_age_seconds=now - latest.end_ns / 1e9 if latest else None,
+            schemes=self._schemes.states(),
         )
 
     def _owned(self, target: TargetState) -> TargetState:
@@ -162,6 +183,10 @@ class Watch:
     def _latest_intervals(self) -> Intervals | None:
         latest = self._series.latest
         return latest.intervals if latest else self._kdamond.intervals
+
+
+def _with_heatmap(export: Export, kdamond: Watched) -> bool:
+    return kdamond.operations == "paddr" or export.heatmap.processes
 
 
 def _left(before: Sequence[ListedTarget], now: Sequence[ListedTarget]) -> set[int]:

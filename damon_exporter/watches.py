@@ -12,6 +12,8 @@ from damon_exporter.kernel.deaths import Deaths
 from damon_exporter.kernel.procfs import Identity
 from damon_exporter.physical import PhysicalView
 from damon_exporter.roster import Roster, Watched
+from damon_exporter.scheme_totals import SchemeTotals
+from damon_exporter.sources.scheme_events import SchemeReport
 from damon_exporter.sources.tracepoint import Aggregation
 from damon_exporter.state import MonitorState
 from damon_exporter.watch import Tap, Watch
@@ -44,7 +46,14 @@ class Watches:
         self._resting: dict[str, Watch] = {}
         self._by_pid: dict[int, Watch] = {}
         self._anonymous: dict[int, _Anonymous] = {}
+        self._schemes: dict[str, SchemeTotals] = {}
         self.unidentified = 0
+
+    def reconfigure(self, export: Export) -> None:
+        """Go on under other settings."""
+        self._export = export
+        for watch in (*self._watches.values(), *self._resting.values()):
+            watch.reconfigure(export)
 
     def take_in(self, reports: Sequence[Report], roster: Roster, now: float) -> bool:
         """Deliver what has been reported before the roster was asked for; True if the supervisor should look again.
@@ -119,7 +128,8 @@ class Watches:
 
     def _watch(self, watch: Watch | None, kdamond: Watched, now: float) -> Watch:
         if watch is None or watch.operations != kdamond.operations:
-            return Watch(self._export, kdamond, self._source, now, self._tap)
+            schemes = self._schemes.setdefault(kdamond.name, SchemeTotals())
+            return Watch(self._export, kdamond, self._source, now, self._tap, schemes)
         watch.follow(kdamond, now)
         return watch
 
@@ -136,5 +146,7 @@ class Watches:
             watch.take(report.end_ns, report.regions)
         elif isinstance(report, Snapshot):
             watch.observe(report)
+        elif isinstance(report, SchemeReport):
+            watch.take_scheme(report)
         else:
             watch.announce_intervals(report.sample_us)

@@ -12,6 +12,7 @@ from damon_exporter.state import (
     MonitorState,
     NodeState,
     Owner,
+    SchemeState,
     TargetState,
     TraceState,
 )
@@ -75,6 +76,27 @@ ATTRIBUTION = Attribution(
     seconds_total=4.5,
 )
 
+SCHEMES = (
+    SchemeState(
+        name="proactive-reclaim",
+        action="pageout",
+        counters={
+            "nr_tried": 5_123,
+            "sz_tried": 12_884_901_888,
+            "nr_applied": 4_100,
+            "sz_applied": 10_737_418_240,
+            "sz_ops_filter_passed": 10_800_000_000,
+            "qt_exceeds": 12,
+            "nr_snapshots": 600,
+        },
+        effective_quota_bytes=134_217_728,
+        active=False,
+        goals=(("some_mem_psi_us", 10_000), ("user_input", 5)),
+    ),
+    # as an old kernel tells of it, and nothing yet
+    SchemeState(name="cold <1>", action="stat", counters=None),
+)
+
 NODE = MonitorState(
     name="node",
     operations="paddr",
@@ -93,10 +115,12 @@ NODE = MonitorState(
         "0": {"idle": 8_000_000_000, "cold": 100_000_001, "warm": 0, "hot": 3_456_788},
         "1": {"idle": 466_477_802, "cold": 0, "warm": 0, "hot": 20_000_000},
     },
+    schemes=SCHEMES,
 )
 
 DATABASES = replace(
     NODE,
+    schemes=(),
     name="databases",
     operations="vaddr",
     targets=(POSTGRES,),
@@ -109,6 +133,7 @@ DATABASES = replace(
 
 UNKNOWN_INTERVALS = replace(
     NODE,
+    schemes=(),
     name="damon_stat",
     owner="module",
     targets=(replace(PHYSICAL, bands=None, idle_age=None, heatmap=None),),

@@ -15,6 +15,13 @@ class SlidingWindow:
         self._values: NDArray[np.int64] = np.empty(FIRST_CAPACITY, np.int64)
         self._first = self._next = 0
 
+    def resized(self, length_ns: int) -> "SlidingWindow":
+        """Return a window of another length with what this one holds: a longer one fills from now on."""
+        window = SlidingWindow(length_ns)
+        window._times, window._values = self._times.copy(), self._values.copy()
+        window._first, window._next = self._first, self._next
+        return window
+
     def append(self, time_ns: int, value: int) -> None:
         """Add a number; times ascend."""
         if self._next == len(self._times):

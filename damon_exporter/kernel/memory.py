@@ -36,6 +36,19 @@ def _system_ram(sysfs: Path, blocks: Sequence[Range]) -> Ranges:
     return ranges
 
 
+def free_permil(procfs: Path) -> int | None:
+    """Return how much of memory is free, as DAMON's watermarks count it; None if /proc/meminfo does not tell.
+
+    The kernel's damos_get_wmark_metric_value() divides the free pages by those of all memory.
+    """
+    try:
+        text = read_value(procfs / "meminfo")
+    except KernelError:
+        return None
+    total, free = (re.search(rf"^{name}: +([0-9]+) kB", text, re.MULTILINE) for name in ("MemTotal", "MemFree"))
+    return int(free[1]) * 1000 // int(total[1]) if total and free else None
+
+
 class SystemRam:
     """The ranges of System RAM; the firmware's map is read again only when other memory blocks are online."""
 

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from damon_exporter.analysis.snapshot import Intervals
 from damon_exporter.kernel.errors import KernelError
 from damon_exporter.kernel.files import read_value
+from damon_exporter.kernel.module_schemes import module_schemes
 from damon_exporter.kernel.paths import KernelPaths
+from damon_exporter.kernel.scheme_stats import ShownScheme
 
 DAMON_STAT = "damon_stat"
 MODULES = (DAMON_STAT, "damon_reclaim", "damon_lru_sort")
@@ -19,6 +21,7 @@ class Module:
     """A module that is built into this kernel. ``pid`` is None where the kernel does not tell it.
 
     ``addr_unit`` is how many bytes one unit of an address stands for, in parameters and in what its kdamond reports.
+    ``schemes`` are by label.
     """
 
     name: str
@@ -27,6 +30,7 @@ class Module:
     intervals: Intervals | None
     tuned: bool
     addr_unit: int = 1
+    schemes: tuple[tuple[str, ShownScheme], ...] = ()
 
 
 def modules(paths: KernelPaths) -> tuple[Module, ...]:
@@ -41,13 +45,15 @@ def _module(paths: KernelPaths, name: str) -> Module | None:
     except KernelError:
         return None
     pid = _number_or_none(f"{folder}/kdamond_pid")
+    unit = _number_or_none(f"{folder}/addr_unit") or 1
     return Module(
         name=name,
         enabled=enabled,
         pid=pid if pid and pid > 0 else None,
         intervals=_intervals(folder, name),
         tuned=name == DAMON_STAT or bool(_number_or_none(f"{folder}/autotune_monitoring_intervals")),
-        addr_unit=_number_or_none(f"{folder}/addr_unit") or 1,
+        addr_unit=unit,
+        schemes=module_schemes(name, folder, unit),
     )
 
 

@@ -31,11 +31,8 @@ class CpuBuffers:
     def __init__(self, paths: Sequence[Path], page_bytes: int, pages_per_cpu: int) -> None:
         """Open them; raises `KernelError`."""
         self._page_bytes = page_bytes
-        # The sub-buffer that the reader has taken out of the ring comes on top.
-        self._most_pages = pages_per_cpu + 1
-        # Anonymous memory costs only what has been used of it.
-        size = len(paths) * self._most_pages * page_bytes
-        self._view = memoryview(mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
+        self._cpus = len(paths)
+        self.hold(pages_per_cpu)
         self._files: dict[int, Path] = {}
         self._epoll = select.epoll()
         with ExitStack() as undo:
@@ -43,6 +40,14 @@ class CpuBuffers:
             for path in paths:
                 self._open(path)
             undo.pop_all()
+
+    def hold(self, pages_per_cpu: int) -> None:
+        """Be ready to read so many sub-buffers of each CPU at once."""
+        # The sub-buffer that the reader has taken out of the ring comes on top.
+        self._most_pages = pages_per_cpu + 1
+        # Anonymous memory costs only what has been used of it.
+        size = self._cpus * self._most_pages * self._page_bytes
+        self._view = memoryview(mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
 
     def _open(self, path: Path) -> None:
         try:

@@ -20,6 +20,8 @@ from damon_exporter.kernel.paths import KernelPaths
 
 AGGREGATED = "damon_aggregated"
 INTERVALS_TUNE = "damon_monitor_intervals_tune"
+SCHEME_STATS = "damos_stat_after_apply_interval"
+EFFECTIVE_QUOTA = "damos_esz"
 
 CLOCK = "mono"
 """CLOCK_MONOTONIC: comparable between CPUs and with our own clock; the default clock is neither."""
@@ -110,10 +112,14 @@ class TraceInstance:
         """
         self._silence()
         self._set("trace_clock", CLOCK)  # this empties the buffers, too (Documentation/trace/ftrace.rst)
-        self._set("buffer_size_kb", str(buffer_kb))
+        self.resize(buffer_kb)
         if (self.path / "buffer_percent").exists():
             self._set("buffer_percent", str(BUFFER_PERCENT))
         self._set("tracing_on", "1")
+
+    def resize(self, buffer_kb: int) -> None:
+        """Give each CPU's buffer this size (KiB); larger ones keep what they hold (ring_buffer_resize)."""
+        self._set("buffer_size_kb", str(buffer_kb))
 
     def _silence(self) -> None:
         self._set("tracing_on", "0")

@@ -12,8 +12,15 @@ from typing import Self
 import numpy as np
 
 from damon_exporter.kernel.paths import KernelPaths
+from damon_exporter.kernel.scheme_stats import COUNTERS
 from damon_exporter.kernel.trace_buffers import CpuBuffers
-from damon_exporter.kernel.trace_instance import AGGREGATED, INTERVALS_TUNE, TraceInstance
+from damon_exporter.kernel.trace_instance import (
+    AGGREGATED,
+    EFFECTIVE_QUOTA,
+    INTERVALS_TUNE,
+    SCHEME_STATS,
+    TraceInstance,
+)
 from damon_exporter.kernel.trace_layout import EventFormat, PageLayout
 from damon_exporter.kernel.trace_pages import Decoded, Events, PageError, decode
 
@@ -28,6 +35,8 @@ by more than a day, ages and windows, which our clock tells, would make no sense
 FIELDS = {
     AGGREGATED: frozenset({"common_pid", "target_id", "nr_regions", "start", "end", "nr_accesses", "age"}),
     INTERVALS_TUNE: frozenset({"common_pid", "sample_us"}),
+    SCHEME_STATS: frozenset({"common_pid", "scheme_idx", *COUNTERS}),
+    EFFECTIVE_QUOTA: frozenset({"common_pid", "scheme_idx", "esz"}),
 }
 """The events that are read, and what each must tell; the first must be there."""
 
@@ -43,6 +52,8 @@ class TraceBatch:
 
     aggregated: Events
     intervals_tuned: Events
+    scheme_stats: Events
+    effective_quotas: Events
     lost: int
     errors: tuple[PageError, ...]
     horizon_ns: int
@@ -77,6 +88,7 @@ class TraceRing:
         self._instance = TraceInstance(paths, name, mkdir, rmdir)
         self._rate = max_events_per_second
         self._clock = clock
+        self._held: dict[str, Events] = {}
         self._undo = ExitStack()
 
     def __enter__(self) -> Self:
@@ -108,12 +120,28 @@ class TraceRing:
         self._formats = [self._format(event, fields) for event, fields in FIELDS.items()]
         self._held = {kind.name: Events.none(kind) for kind in self._formats}
         self._paths = self._instance.buffers()
-        self._pages_per_cpu = buffer_pages(self._layout, self._formats[0].record_bytes, len(self._paths), self._rate)
+        self._pages_per_cpu = self._needed_pages()
 
     def _format(self, event: str, fields: frozenset[str]) -> EventFormat:
         if not self._instance.has(event):
             return EventFormat.absent(event, fields)
         return EventFormat.parse(self._instance.read(f"events/damon/{event}/format"), fields)
+
+    def expect(self, max_events_per_second: float) -> None:
+        """Be ready for more events than before: the buffers grow, and keep what they hold. Raises `KernelError`."""
+        if max_events_per_second <= self._rate:
+            return
+        self._rate = max_events_per_second
+        if not self._held:
+            return  # not open: they are made as large as that then
+        pages = self._needed_pages()
+        if pages > self._pages_per_cpu:
+            self._instance.resize(pages * self._layout.data_bytes >> 10)
+            self._buffers.hold(pages)
+            self._pages_per_cpu = pages
+
+    def _needed_pages(self) -> int:
+        return buffer_pages(self._layout, self._formats[0].record_bytes, len(self._paths), self._rate)
 
     def close(self) -> None:
         """Disable the events and remove the instance; may be called twice.
@@ -158,6 +186,8 @@ class TraceRing:
         return TraceBatch(
             aggregated=self._release(AGGREGATED, decoded, until_ns),
             intervals_tuned=self._release(INTERVALS_TUNE, decoded, until_ns),
+            scheme_stats=self._release(SCHEME_STATS, decoded, until_ns),
+            effective_quotas=self._release(EFFECTIVE_QUOTA, decoded, until_ns),
             lost=decoded.lost,
             errors=decoded.errors,
             horizon_ns=horizon_ns,

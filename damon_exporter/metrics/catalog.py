@@ -53,6 +53,8 @@ _TRACE = "the exporter's own tracefs instance"
 _SELF = "the exporter itself"
 _PROC_SELF = "/proc/self"
 _OWNER = ("cgroup", "namespace", "pod", "container")
+_SCHEME = ("monitor", "scheme", "action")
+_STATS = "sysfs schemes/N/stats, damos_stat_after_apply_interval, or module parameters"
 _PAGES = "snapshots, /proc/kpageflags and /proc/kpagecgroup"
 
 ACCESS_PATTERN = Section(
@@ -248,6 +250,92 @@ MONITOR = Section(
             ("reason",),
             "1 for every reason for which no kdamond of the exporter's own can be started now.",
             "sysfs, module parameters",
+        ),
+    ),
+)
+
+SCHEMES = Section(
+    "Schemes",
+    (
+        Metric(
+            "damon_scheme_tried_regions_total",
+            Kind.COUNTER,
+            _SCHEME,
+            "Regions that the scheme's access pattern and core filters let through, summed over every time that it was "
+            "applied: the same region counts each time.",
+            _STATS,
+        ),
+        Metric(
+            "damon_scheme_tried_bytes_total",
+            Kind.COUNTER,
+            _SCHEME,
+            "Bytes of those regions; its increase over an interval / that of damon_scheme_snapshots_total is, for one "
+            "target, the mean of what fits the pattern.",
+            _STATS,
+        ),
+        Metric(
+            "damon_scheme_applied_regions_total",
+            Kind.COUNTER,
+            _SCHEME,
+            "Regions that the action was applied to. Always 0 for stat.",
+            _STATS,
+        ),
+        Metric(
+            "damon_scheme_applied_bytes_total",
+            Kind.COUNTER,
+            _SCHEME,
+            "Bytes that the action was applied to. For physical memory these are the pages really acted on. For "
+            "processes it is the length of every range for which madvise() succeeded, whatever of it was resident, "
+            "and it counts again each time: compare with damon_target_resident_bytes. Always 0 for stat.",
+            _STATS,
+        ),
+        Metric(
+            "damon_scheme_filter_passed_bytes_total",
+            Kind.COUNTER,
+            _SCHEME,
+            "Bytes of the pages that passed the scheme's ops_filters; a whole folio counts even if only a part of it "
+            "lies in the region. 0 without ops_filters, and for actions that use madvise(). Absent before 6.14.",
+            _STATS,
+        ),
+        Metric(
+            "damon_scheme_quota_exceeded_total",
+            Kind.COUNTER,
+            _SCHEME,
+            "Reset intervals whose quota was used up; counted when the next one begins.",
+            _STATS,
+        ),
+        Metric(
+            "damon_scheme_snapshots_total",
+            Kind.COUNTER,
+            _SCHEME,
+            "How often all regions of a target were tried, once for each target of the kdamond. Absent before 7.0.",
+            _STATS,
+        ),
+        Metric(
+            "damon_scheme_effective_quota_bytes",
+            Kind.GAUGE,
+            _SCHEME,
+            "Bytes that may be tried in a reset interval: the least of size, what time allows by experience, and what "
+            "the goals are tuned to. Absent without a quota, before 6.9, and while nothing tells it.",
+            "sysfs schemes/N/quotas/effective_bytes, damos_esz",
+        ),
+        Metric(
+            "damon_scheme_active",
+            Kind.GAUGE,
+            _SCHEME,
+            "1 if the scheme's watermarks let it act, 0 if they hold it back, worked out from MemFree and MemTotal by "
+            "the kernel's own rule: the kernel shows no such thing, and may be one watermark interval behind. Absent "
+            "while free memory lies between mid and high and nothing tells whether the scheme was active before.",
+            "sysfs schemes/N/watermarks or module parameters, /proc/meminfo",
+        ),
+        Metric(
+            "damon_scheme_goal_target_value",
+            Kind.GAUGE,
+            (*_SCHEME, "goal", "metric"),
+            "The value that a goal's metric is tuned towards, as the kernel counts it: microseconds of stall per reset "
+            "interval (some_mem_psi_us), 1/10000 (metrics in _bp), or whatever the user feeds (user_input). goal is "
+            "its number, from 0.",
+            "sysfs schemes/N/quotas/goals",
         ),
     ),
 )
@@ -459,7 +547,7 @@ PROCESS = Section(
     ),
 )
 
-SECTIONS = (ACCESS_PATTERN, MONITOR, ATTRIBUTION, PODS, EXPORTER, PROCESS)
+SECTIONS = (ACCESS_PATTERN, MONITOR, SCHEMES, ATTRIBUTION, PODS, EXPORTER, PROCESS)
 
 METRICS: tuple[Metric, ...] = tuple(metric for section in SECTIONS for metric in section.metrics)
 """Everything that `/metrics` can show, in the order in which it does."""

@@ -14,6 +14,7 @@ from damon_exporter.state import (
     MonitorState,
     NodeState,
     Owner,
+    SchemeState,
     TargetState,
 )
 
@@ -133,6 +134,33 @@ def _monitor(monitor: MonitorState) -> Iterator[Point]:
     yield Point("damon_targets", labels, monitor.nr_targets)
     if monitor.targets_dropped is not None:
         yield Point("damon_targets_dropped", labels, monitor.targets_dropped)
+    for scheme in monitor.schemes:
+        yield from scheme_points(monitor.name, scheme)
+
+
+SCHEME_COUNTERS = {
+    "nr_tried": "damon_scheme_tried_regions_total",
+    "sz_tried": "damon_scheme_tried_bytes_total",
+    "nr_applied": "damon_scheme_applied_regions_total",
+    "sz_applied": "damon_scheme_applied_bytes_total",
+    "sz_ops_filter_passed": "damon_scheme_filter_passed_bytes_total",
+    "qt_exceeds": "damon_scheme_quota_exceeded_total",
+    "nr_snapshots": "damon_scheme_snapshots_total",
+}
+"""By the kernel's names."""
+
+
+def scheme_points(monitor: str, scheme: SchemeState) -> Iterator[Point]:
+    """Everything about one scheme."""
+    labels = (monitor, scheme.name, scheme.action)
+    for counter, total in (scheme.counters or {}).items():
+        yield Point(SCHEME_COUNTERS[counter], labels, total)
+    if scheme.effective_quota_bytes is not None:
+        yield Point("damon_scheme_effective_quota_bytes", labels, scheme.effective_quota_bytes)
+    if scheme.active is not None:
+        yield Point("damon_scheme_active", labels, scheme.active)
+    for number, (metric, value) in enumerate(scheme.goals):
+        yield Point("damon_scheme_goal_target_value", (*labels, str(number), metric), value)
 
 
 def _attribution(monitor: str, attribution: Attribution) -> Iterator[Point]:
@@ -158,6 +186,5 @@ def _exporter(state: NodeState) -> Iterator[Point]:
     yield Point("damon_exporter_trace_buffer_bytes", (), state.trace.buffer_bytes)
     yield Point("damon_exporter_snapshots_incomplete_total", (), state.snapshots_incomplete)
     yield Point("damon_exporter_publish_duration_seconds", (), state.publish_duration_seconds)
-    # A state is published only by an exporter whose configuration was good.
-    yield Point("damon_exporter_config_last_reload_successful", (), 1)
+    yield Point("damon_exporter_config_last_reload_successful", (), not state.config_reload_failed)
     yield Point("damon_exporter_config_last_reload_success_timestamp_seconds", (), state.config_loaded_timestamp)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from damon_exporter.kernel.errors import Unsupported
-from damon_exporter.kernel.memory import SystemRam, system_ram
+from damon_exporter.kernel.memory import SystemRam, free_permil, system_ram
 from damon_exporter.testing.fake_kernel import FakeKernel
 
 MIB = 1 << 20
@@ -122,3 +122,16 @@ def test_entries_that_cannot_be_read_are_passed_over(tmp_path: Path) -> None:
 def test_without_either_it_is_told_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(Unsupported, match=r"cannot tell where System RAM is: .* set monitors\[\]\.ranges"):
         system_ram(tmp_path)
+
+
+# Watermarks
+
+
+def test_free_memory_is_told_as_watermarks_count_it(kernel: FakeKernel) -> None:
+    for permil in (0, 1, 333, 999, 1000):
+        kernel.set_free_memory(permil)
+        assert free_permil(kernel.procfs) == permil
+
+
+def test_nobody_knows_free_memory_without_meminfo(tmp_path: Path) -> None:
+    assert free_permil(tmp_path) is None

@@ -1,6 +1,7 @@
 """DAMON's own modules, as their parameters show them."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from damon_exporter.analysis.snapshot import Intervals
 from damon_exporter.kernel.modules import Module, modules
 from damon_exporter.kernel.paths import KernelPaths
+from damon_exporter.kernel.scheme_stats import Watermarks
 from damon_exporter.testing.fake_kernel import FakeKernel
 
 Start = Callable[..., FakeKernel]
@@ -39,7 +41,9 @@ def test_damon_stat_that_runs_tells_its_pid_and_intervals(fake_kernel: Start) ->
 def test_damon_reclaim_that_runs_tells_its_pid_and_intervals(fake_kernel: Start, name: str) -> None:
     kernel = fake_kernel(kernel=name, enabled=["damon_reclaim"])
     found = module(kernel, "damon_reclaim")
-    assert found == Module("damon_reclaim", True, found.pid, Intervals(5_000, 100_000), tuned=False)
+    assert replace(found, schemes=()) == Module(
+        "damon_reclaim", True, found.pid, Intervals(5_000, 100_000), tuned=False
+    )
     assert found.pid == int(kernel.parameter("damon_reclaim", "kdamond_pid").read_text())
 
 
@@ -71,3 +75,29 @@ def test_parameters_that_may_not_be_read_hide_the_module(fake_kernel: Start) -> 
     kernel = fake_kernel(kernel="7.3")
     kernel.fail("*/damon_stat/parameters/enabled", "open", 13)
     assert "damon_stat" not in [module.name for module in modules(kernel.paths)]
+
+
+# Schemes
+
+
+def test_the_schemes_of_modules_tell_what_they_did_and_when_they_are_active(fake_kernel: Start) -> None:
+    kernel = fake_kernel(kernel="7.3", enabled=["damon_lru_sort"])
+    (hot, cold) = module(kernel, "damon_lru_sort").schemes
+    assert [(label, shown.index, shown.action) for label, shown in (hot, cold)] == [
+        ("hot", 0, "lru_prio"),
+        ("cold", 1, "lru_deprio"),
+    ]
+    assert cold[1].counters.keys() == {"nr_tried", "sz_tried", "nr_applied", "sz_applied", "qt_exceeds"}
+    assert cold[1].watermarks == Watermarks(200, 150, 50)
+
+
+def test_bytes_that_a_module_counts_in_units_are_told_in_bytes(tmp_path: Path) -> None:
+    parameters = tmp_path / "module/damon_reclaim/parameters"
+    parameters.mkdir(parents=True)
+    counted = {"nr_reclaim_tried_regions": 1, "bytes_reclaim_tried_regions": 2, "nr_reclaimed_regions": 3}
+    counted |= {"bytes_reclaimed_regions": 4, "nr_quota_exceeds": 5}
+    settings = {"enabled": "Y", "addr_unit": 16, "wmarks_high": 3, "wmarks_mid": 2, "wmarks_low": 1}
+    for name, value in {**counted, **settings}.items():
+        (parameters / name).write_text(f"{value}\n")
+    ((_, shown),) = modules(KernelPaths(sysfs=tmp_path))[0].schemes
+    assert list(shown.counters.values()) == [1, 32, 3, 64, 5]

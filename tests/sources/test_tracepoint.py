@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from damon_exporter.kernel.trace_layout import EventFormat, PageLayout
-from damon_exporter.kernel.trace_pages import PageError, decode
+from damon_exporter.kernel.trace_pages import Events, PageError, decode
 from damon_exporter.kernel.trace_ring import TraceBatch
 from damon_exporter.sources.tracepoint import FORGET_AFTER_NS, Aggregation, Framer, IntervalsTuned
 from damon_exporter.testing.trace_pages import TRACE_FILES, PageMaker
@@ -16,6 +16,7 @@ from damon_exporter.testing.trace_texts import AGGREGATED, INTERVALS_TUNE, forma
 
 TEXTS = TRACE_FILES["7.3"]
 LAYOUT = PageLayout.parse(TEXTS["events/header_page"], TEXTS["events/header_event"])
+NOTHING = Events.none(EventFormat.absent("none", frozenset()))
 FORMATS = [EventFormat.parse(TEXTS[format_file(event)]) for event in (AGGREGATED, INTERVALS_TUNE)]
 
 SECOND = 10**9
@@ -52,7 +53,7 @@ class Kernel:
         found = decode(self._maker.pages(), LAYOUT, FORMATS)
         errors = (PageError(0, 16, "torn"),) if torn else ()
         events, tuned = found.events[AGGREGATED], found.events[INTERVALS_TUNE]
-        return self.framer.feed(TraceBatch(events, tuned, lost, errors, self.now))
+        return self.framer.feed(TraceBatch(events, tuned, NOTHING, NOTHING, lost, errors, self.now))
 
     def aggregates(self, *counts: int, pid: int = PID) -> None:
         """Emit a whole aggregation with so many regions for target 0, 1, …; then a period passes."""

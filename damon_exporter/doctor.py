@@ -2,7 +2,7 @@
 
 import textwrap
 import time
-from collections.abc import Iterator, Set
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,7 @@ from damon_exporter.kernel.modules import modules
 from damon_exporter.kernel.ownership import Holder, Survey, TreeLock, survey
 from damon_exporter.kernel.page_frames import PageFrames
 from damon_exporter.kernel.paths import KernelPaths
+from damon_exporter.kernel.scheme_stats import ShownScheme, shown_schemes
 from damon_exporter.naming import container_names
 from damon_exporter.obstacles import obstacles
 from damon_exporter.planning import NO_TUNING, instead_of_tuning
@@ -69,6 +70,7 @@ def examine(config: Config, paths: KernelPaths) -> Iterator[Finding]:
     by_another = seen.holder is Holder.US and isinstance(lock_problem, Busy)
     for monitor in config.monitors:
         yield _monitor(monitor, paths, names.pod_of, blocked=bool(blocked), by_another=by_another)
+        yield from _acting(monitor)
         yield from _tuning(monitor, {feature.name for feature in found if feature.present})
 
 
@@ -82,10 +84,17 @@ def _who_runs(paths: KernelPaths, tree: DamonTree, seen: Survey) -> Iterator[Fin
     for slot in tree.slots():
         if pid := slot.pid():
             owner = "an exporter" if slot.index in seen.tokens else "another tool"
-            yield Finding(None, f"slot {slot.index}", f"kdamond {pid} of {owner} runs")
+            yield Finding(None, f"slot {slot.index}", f"kdamond {pid} of {owner} runs{_acts(shown_schemes(slot))}")
     for module in modules(paths):
         if module.enabled:
-            yield Finding(None, module.name, "runs; it is observed, and excludes every other user of DAMON")
+            acts = _acts(shown for _, shown in module.schemes)
+            yield Finding(None, module.name, f"runs; it is observed, and excludes every other user of DAMON{acts}")
+
+
+def _acts(schemes: Iterable[ShownScheme]) -> str:
+    """Say what schemes do to memory, "" if they only count."""
+    actions = [scheme.action for scheme in schemes if scheme.action != "stat"]
+    return f"; it acts on memory: {', '.join(actions)}" if actions else ""
 
 
 def _lock_problem(tree: DamonTree) -> KernelError | None:
@@ -155,6 +164,13 @@ def _monitor(monitor: Monitor, paths: KernelPaths, pod_of: PodLookup, blocked: b
         left_out = f", leaving out {targets.dropped} (limit, min_rss)" if targets.dropped else ""
         return Finding(True, subject, f"will watch {len(targets.find(now))} processes{left_out}")
     return Finding(True, subject, "will watch physical memory")
+
+
+def _acting(monitor: Monitor) -> Iterator[Finding]:
+    """Say what does more than count."""
+    for scheme in monitor.schemes:
+        if scheme.acts:
+            yield Finding(None, f"scheme {scheme.name} of {monitor.name}", f"acts on memory: {scheme.action}")
 
 
 def _tuning(monitor: Monitor, present: Set[str]) -> Iterator[Finding]:

@@ -1,6 +1,7 @@
 """What `damon-exporter doctor` finds: every "no" with its cause and its cure."""
 
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -141,3 +142,22 @@ def test_a_kubelet_that_does_not_answer_is_told(attributing: KernelPaths) -> Non
         port = listening.getsockname()[1]
     found = findings(attributing, f"kubernetes: {{kubelet_url: 'https://127.0.0.1:{port}'}}")
     assert found["names of pods"][0] is False
+
+
+def test_what_acts_on_memory_is_told_whoever_runs_it(kernel: FakeKernel) -> None:
+    run_somebodys(kernel)
+    kernel.write("0/contexts/0/schemes/nr_schemes", 2)
+    kernel.write("0/contexts/0/schemes/1/action", "pageout")
+    schemes = "[{name: s, action: lru_prio}]"
+    wanted = f"kernel: {{allow_actions: true}}\nmonitors: [{{name: node, operations: paddr, schemes: {schemes}}}]"
+    found = {finding.subject: finding.detail for finding in examine(check(parse(wanted)), kernel.paths)}
+    assert found["slot 0"].endswith("it acts on memory: pageout")
+    assert found["scheme s of node"] == "acts on memory: lru_prio"
+
+
+def test_a_module_that_acts_is_told(fake_kernel: Callable[..., FakeKernel]) -> None:
+    kernel = fake_kernel(kernel="7.3", enabled=["damon_lru_sort"])
+    found = {
+        finding.subject: finding.detail for finding in examine(check(parse("")), kernel.paths) if finding.ok is None
+    }
+    assert found["damon_lru_sort"].endswith("it acts on memory: lru_prio, lru_deprio")

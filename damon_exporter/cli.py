@@ -77,6 +77,9 @@ serving_flags = _options(
         help="Path of the metrics.",
     ),
 )
+lifecycle_flag = click.option(
+    "--web.enable-lifecycle", "lifecycle", is_flag=True, help="Let POST /-/reload reload the configuration."
+)
 log_flags = _options(
     click.option("--log.level", "log_level", type=click.Choice(["debug", "info", "warn", "error"]), default="info"),
     click.option("--log.format", "log_format", type=click.Choice(["logfmt", "json"]), default="logfmt"),
@@ -115,7 +118,11 @@ def main() -> None:
 @click.option(
     "--config.check", "check_only", is_flag=True, help="Check the configuration, print all problems, and exit."
 )
+@click.option(
+    "--dry-run", "dry_run", is_flag=True, help="Print what would be written to the kernel, file by file, and exit."
+)
 @serving_flags
+@lifecycle_flag
 @log_flags
 @click.version_option(__version__, prog_name="damon-exporter")
 @click.pass_context
@@ -128,6 +135,8 @@ def cli(
     log_level: str,
     log_format: str,
     check_only: bool,
+    dry_run: bool,
+    lifecycle: bool,
     **roots: Path,
 ) -> None:
     """How much of this memory is really used? Linux DAMON as Prometheus metrics.
@@ -139,9 +148,16 @@ def cli(
         context.default_map = {context.invoked_subcommand: context.params}
         return
     config = _load(config_file)
+    if dry_run:
+        from damon_exporter.dry_run import rehearse
+
+        for line in rehearse(config, KernelPaths(**roots)):
+            click.echo(line)
+        return
     from damon_exporter import serving
 
-    serving.serve(config, KernelPaths(**roots), addresses, telemetry_path)
+    web = serving.WebFlags(addresses, telemetry_path, lifecycle)
+    serving.serve(config, config_file, KernelPaths(**roots), web)
 
 
 def _load(config_file: Path | None) -> Config:
@@ -178,7 +194,7 @@ def demo(
     export = _load(config_file).export
     with resources.as_file(resources.files("damon_exporter") / "recordings/demo.damon") as shipped:
         played = read_recording(recording or shipped)
-    serving.serve_recording(played, export, addresses, telemetry_path)
+    serving.serve_recording(played, export, serving.WebFlags(addresses, telemetry_path))
 
 
 @cli.command()

@@ -15,13 +15,14 @@ from damon_exporter.kernel.errors import Busy, KernelError
 from damon_exporter.kernel.paths import KernelPaths
 from damon_exporter.kernel.trace_ring import TraceRing
 from damon_exporter.roster import Roster, Watched
+from damon_exporter.sources.scheme_events import SchemeReport, scheme_reports
 from damon_exporter.sources.sysfs import Incomplete, TriedRegions
 from damon_exporter.sources.tracepoint import Aggregation, Framer, IntervalsTuned
 from damon_exporter.state import TraceState
 
 log = logging.getLogger(__name__)
 
-Report = Aggregation | IntervalsTuned | Snapshot
+Report = Aggregation | IntervalsTuned | SchemeReport | Snapshot
 
 INSTANCE = "damon_exporter"
 """The name of our trace instance."""
@@ -47,6 +48,9 @@ class Feed(Protocol):
     @property
     def problems(self) -> tuple[str, ...]:
         """What keeps a source from working, with the cure."""
+
+    def expect(self, events_per_second: float) -> None:
+        """Make room for so many events."""
 
     def wait(self, seconds: float) -> None:
         """Return when there is something to collect, or after ``seconds``."""
@@ -83,6 +87,13 @@ class TraceFeed:
         """Why the ring is not open."""
         return (self._problem,) if self._problem else ()
 
+    def expect(self, events_per_second: float) -> None:
+        """Make the buffers larger if need be; what they hold stays."""
+        try:
+            self._ring.expect(events_per_second)
+        except KernelError as error:
+            self._fail(error)
+
     def wait(self, seconds: float) -> None:
         """Wait for a buffer to fill, at most for ``seconds``."""
         if self._problem:
@@ -101,14 +112,14 @@ class TraceFeed:
         except KernelError as error:
             self._fail(error)
             return []
-        reports = self._framer.feed(batch)
+        reports: list[Report] = [*self._framer.feed(batch), *scheme_reports(batch)]
         self.incomplete = self._framer.incomplete
         self.errors["trace_page"] += len(batch.errors)
         for torn in batch.errors:
             log.error("%s", torn)
-        events = len(batch.aggregated) + len(batch.intervals_tuned)
+        events = sum(map(len, (batch.aggregated, batch.intervals_tuned, batch.scheme_stats, batch.effective_quotas)))
         self.trace = TraceState(self.trace.events + events, self.trace.lost + batch.lost, self._ring.buffer_bytes)
-        return list(reports)
+        return reports
 
     def close(self) -> None:
         """Remove the trace instance."""
@@ -173,6 +184,9 @@ class SysfsFeed:
     def problems(self) -> tuple[str, ...]:
         """Say that this only samples, and why."""
         return (self._why,)
+
+    def expect(self, events_per_second: float) -> None:
+        """There is no buffer."""
 
     def wait(self, seconds: float) -> None:
         """Come back soon enough to notice an answer."""

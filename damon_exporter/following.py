@@ -8,7 +8,7 @@ from dataclasses import replace
 from damon_exporter.config import Monitor
 from damon_exporter.hold import Hold
 from damon_exporter.kernel import procfs
-from damon_exporter.kernel.errors import Gone, KernelError, NotOurs, Rejected, Stuck
+from damon_exporter.kernel.errors import Gone, KernelError, NotOurs, Rejected, Stuck, Unsupported
 from damon_exporter.kernel.paths import KernelPaths
 from damon_exporter.kernel.plan import KdamondPlan
 from damon_exporter.kernel.procfs import Identity
@@ -16,7 +16,7 @@ from damon_exporter.planning import Abilities, Planned, plan_monitor
 from damon_exporter.resident import ResidentSizes
 from damon_exporter.roster import ListedTarget
 from damon_exporter.seating import NOBODY, Seating, relabelled, reseated, vacated
-from damon_exporter.targets import Targets
+from damon_exporter.targets import NothingToWatch, Targets
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +52,17 @@ class Following:
         self.planned, self._shown = planned, planned.plan
         self._failed_in_a_row, self._not_before = 0, 0.0
 
+    def succeed(self, before: "Following", hold: Hold, pid: int, now: float) -> None:
+        """Have the kdamond that ``before`` followed take over this monitor's plan; raises `KernelError`."""
+        if before.planned is None:
+            raise Gone("the kdamond has ended")
+        self.begin(before.planned)
+        self._shown = before._shown
+        try:
+            self._commit(hold, pid, self._relabelled(before.planned, hold, now), now, insisting=True)
+        except NothingToWatch as nothing:
+            raise Gone(f"nothing to watch: {nothing}") from nothing
+
     @property
     def staged(self) -> bool:
         """Do the files show what the kdamond has not taken over yet?"""
@@ -75,52 +86,66 @@ class Following:
         if self.planned is None:
             return False
         wanted, before = self._targets.find(now), self.planned.targets
-        settling = _settling_seconds(self.planned, hold.abilities)
-        after = relabelled(before, wanted, time.monotonic_ns(), round(settling * 1e9))
-        self.planned = replace(self.planned, targets=after)
+        self.planned = self._relabelled(self.planned, hold, now)
+        after = self.planned.targets
         # Before a place is given away, whoever reads reports must know that it was left.
         lingering = {i for i, target in enumerate(after) if self.lingers(target)}
         self._just_left = {i for i in lingering if before[i].name is not None}
         seated = {target.identity for target in after if target.name is not None}
         if all(process.identity in seated for process in wanted) and not (self.staged or lingering - self._just_left):
             return True
-        if self._monitor.operations != "vaddr":  # ranges that are given stay, and with them the ages
+        if self._monitor.operations == "fvaddr":  # ranges that are given stay, and with them the ages
             return False
         return now < self._not_before or self._commit(hold, pid, self.planned, now)
+
+    def _relabelled(self, planned: Planned, hold: Hold, now: float) -> Planned:
+        """Return it with its targets as they are to be told of now."""
+        settling = _settling_seconds(planned, hold.abilities)
+        wanted = self._targets.find(now)
+        return replace(planned, targets=relabelled(planned.targets, wanted, time.monotonic_ns(), round(settling * 1e9)))
 
     def lingers(self, target: ListedTarget) -> bool:
         """Is the target still watched for nothing, as its process has left the group and lives?"""
         return _has_left(target) and target.identity is not None and procfs.lives(self._paths.procfs, target.identity)
 
-    def _commit(self, hold: Hold, pid: int, running: Planned, now: float) -> bool:
-        """Have the kdamond take over who is wanted now; False if the kernel has refused it too often."""
+    def _commit(self, hold: Hold, pid: int, running: Planned, now: float, insisting: bool = False) -> bool:
+        """Have the kdamond take over who is wanted now; False if the kernel has refused it too often.
+
+        ``insisting`` raises `KernelError` instead, and commits even if the targets are the same.
+        """
         kept = {i for i in self._just_left if self.lingers(running.targets[i])}
         seating = reseated(running.targets, self._targets.find(now), kept, self._most)
         if self.staged:
             self._shown = None  # since an earlier look: others may have written there
         try:
             for _ in range(MOST_TRIES):
-                if self._try(hold, pid, running, seating, now):
+                if self._try(hold, pid, running, seating, now, insisting):
                     self._failed_in_a_row = 0
                     break
                 seating = vacated(running.targets, seating, self._ended(seating))
+            else:
+                if insisting:
+                    raise Gone("processes that should be watched end all the time: try again")
         except (NotOurs, Stuck):
             raise
         except KernelError as problem:
+            if insisting:
+                raise
             self.failures += 1
             if hold.slot.pid() != pid:
                 raise Gone(str(problem)) from problem
-            if not self._ended(seating):
+            if not (self._ended(seating) or isinstance(problem, Unsupported)):
                 self._failed_in_a_row += 1
             log.info("monitor %s: its targets stay as they are for now: %s", self._monitor.name, problem)
         return self._failed_in_a_row < MOST_FAILURES
 
-    def _try(self, hold: Hold, pid: int, running: Planned, seating: Seating, now: float) -> bool:
+    def _try(self, hold: Hold, pid: int, running: Planned, seating: Seating, now: float, insisting: bool) -> bool:
         """Commit once, if that changes anything; False if that failed over a process that ended just then."""
         listed, to_list = ([target.identity for target in targets] for targets in (running.targets, seating.targets))
-        if to_list == listed and not self.staged:
+        if to_list == listed and not (self.staged or insisting):
             return True  # who comes waits for the places of those who have just left
-        planned = plan_monitor(self._monitor, seating.targets, hold.abilities, self._paths, running.plan.max_regions)
+        most = 0 if insisting else running.plan.max_regions
+        planned = plan_monitor(self._monitor, seating.targets, hold.abilities, self._paths, most).going_on()
         shown, self._shown = self._shown, None
         hold.claim.stage(hold.slot, pid, shown, planned.plan, seating.fresh)
         try:

@@ -1,6 +1,7 @@
 """One configured monitor and the slot that it has: started, looked after, left alone when somebody takes it."""
 
 import logging
+import time
 
 from damon_exporter import planning
 from damon_exporter.analysis.snapshot import Intervals
@@ -14,6 +15,8 @@ from damon_exporter.kernel.damon_sysfs import Slot
 from damon_exporter.kernel.errors import Gone, KernelError, NotOurs, Rejected, Unsupported
 from damon_exporter.kernel.ownership import slot_token
 from damon_exporter.kernel.paths import KernelPaths
+from damon_exporter.others import foreign_schemes
+from damon_exporter.own_schemes import OwnSchemes
 from damon_exporter.planning import Abilities, Planned
 from damon_exporter.roster import ListedTarget, Waiting, Watched
 from damon_exporter.seating import recognised, seated
@@ -37,8 +40,9 @@ class Keeper:
         self.monitor = monitor
         self.index = index
         self._paths = paths
-        self._targets = targets_of(monitor, paths, pod_of)
-        self._following = Following(monitor, self._targets, paths)
+        self.targets = targets_of(monitor, paths, pod_of)
+        self._following = Following(monitor, self.targets, paths)
+        self._schemes = OwnSchemes()
         self._yielding = BackOff(max(first_back_off, FIRST_RETRY), LONGEST_BACK_OFF)
         self._failing = BackOff(FIRST_RETRY, LONGEST_RETRY)
         self._next_try = 0.0
@@ -51,15 +55,16 @@ class Keeper:
         self._ending = False
         self._changed_since: float | None = None
         self._is_theirs = False
+        self._known_since_ns = 0
 
     def missing(self, now: float) -> str | None:
         """Return why there is nothing to watch now, None if there is something."""
-        return self._targets.missing(now)
+        return self.targets.missing(now)
 
     @property
     def dropped(self) -> int | None:
         """How many processes matched and were left out at the last look, None where none are matched."""
-        return self._targets.dropped
+        return self.targets.dropped
 
     @property
     def failed_commits(self) -> int:
@@ -74,7 +79,7 @@ class Keeper:
     @property
     def command_ended(self) -> bool:
         """Is the monitor about a command that we have started and that has ended?"""
-        return bool(self.monitor.command) and not self._targets.alive(())
+        return bool(self.monitor.command) and not self.targets.alive(())
 
     def is_theirs(self, slot: Slot) -> bool:
         """Is what runs in our slot somebody else's, or changed by somebody?"""
@@ -142,15 +147,75 @@ class Keeper:
             max_nr_accesses=(intervals if self._is_theirs else planned).max_nr_accesses,  # tuning keeps it
             tuned=plan.tuned,
             refreshed=plan.refresh_ms is not None,
-            reporting=True,
+            reporting=not plan.pause,
             restarts=restarts,
             slot=self.index,
             dropped=self.dropped,
+            addr_unit=plan.addr_unit or 1,
+            schemes=self._schemes.schemes,
+            in_force_since_ns=self._known_since_ns if intervals == planned else None,
         )
+
+    @property
+    def disputed(self) -> bool:
+        """Has somebody changed what we run?"""
+        return self._is_theirs or self._changed_since is not None
+
+    def rehearse(self, abilities: Abilities) -> None:
+        """Look whether this monitor can be planned here, whoever its targets are; raises `KernelError`."""
+        self._plan((), abilities)
+
+    def succeed(self, before: "Keeper | None", hold: Hold, now: float) -> None:
+        """Keep from now on what ``before`` kept in this slot; raises `KernelError`.
+
+        By a commit if that suffices, otherwise by a restart.
+        """
+        if before and _watch_the_same(before.monitor, self.monitor):
+            self._share_targets(before)
+        nothing = self.missing(now)
+        if before and before._pid and not nothing and before._goes_on_as(self.monitor):
+            self._go_on(before, hold, now)
+            return
+        if before and before._pid:
+            before.stop(hold)
+        self._next_try = 0.0
+        if nothing:
+            self.wait(nothing, self.dropped)
+        else:
+            self._start(hold, now)
+
+    def _goes_on_as(self, monitor: Monitor) -> bool:
+        """Can the kdamond that runs become another monitor's? Ranges that processes are given stay as they are."""
+        return self._planned is not None and self.monitor.operations == monitor.operations != "fvaddr"
+
+    def _share_targets(self, before: "Keeper") -> None:
+        """Watch the same processes, or the same command, which is not started twice."""
+        if self.targets is not before.targets:
+            self.targets.end()
+            self.targets = before.targets
+            self._following = Following(self.monitor, self.targets, self._paths)
+
+    def _go_on(self, before: "Keeper", hold: Hold, now: float) -> None:
+        """Take over a kdamond that runs."""
+        self._pid, self._starts, self._started = before._pid, before._starts, before._started
+        self._intervals = before._intervals
+        try:
+            self._following.succeed(before._following, hold, self._pid, now)
+            self._known_since_ns = time.monotonic_ns()
+        except KernelError:
+            if hold.slot.pid() != self._pid:
+                self._pid = before._pid = 0
+            raise
+
+    def stop(self, hold: Hold) -> None:
+        """Turn the kdamond off if it is on; raises `KernelError`."""
+        if pid := hold.slot.pid():
+            hold.claim.stop(hold.slot, pid)
+        self._pid = 0
 
     def end(self) -> None:
         """End the command that we started, if any, and reap it."""
-        self._targets.end()
+        self.targets.end()
 
     def _plan(self, targets: tuple[ListedTarget, ...], abilities: Abilities) -> Planned:
         return planning.plan_monitor(self.monitor, targets, abilities, self._paths)
@@ -164,17 +229,17 @@ class Keeper:
             return ()
         listed = slot.pid_targets()
         living = [process for pid in listed if (process := procfs.process(self._paths.procfs, pid))]
-        self._targets.resume({process.identity for process in living})
+        self.targets.resume({process.identity for process in living})
         kdamond = procfs.process(self._paths.procfs, pid)
         started = kdamond.start_ticks if kdamond else 0
-        return recognised(listed, [found for found in self._targets.find(now) if found.start_ticks < started])
+        return recognised(listed, [found for found in self.targets.find(now) if found.start_ticks < started])
 
     def _start(self, hold: Hold, now: float) -> None:
         """Start the monitor, unless a command whose answer came late has done so."""
         slot = hold.slot
         pid, planned = slot.pid(), self._planned
         if not pid or planned is None or _difference(slot, planned) is not None:
-            planned = self._plan(seated(self._targets.find(now)), hold.abilities)
+            planned = self._plan(seated(self.targets.find(now)), hold.abilities)
             self._following.begin(planned)
             hold.claim.configure(slot, planned.plan)
             self._is_theirs = False
@@ -186,7 +251,7 @@ class Keeper:
         try:
             return hold.claim.start(hold.slot)
         except (Rejected, Gone):
-            ended = self._targets.ended()
+            ended = self.targets.ended()
             if any(target.identity in ended for target in planned.targets):
                 raise NothingToWatch("a process ended just when it was to be watched") from None
             raise
@@ -195,11 +260,15 @@ class Keeper:
         self._pid, self._intervals, self._started = pid, None, now
         self._starts += 1
         self._ending, self._changed_since, self._is_theirs = False, None, False
+        self._schemes.begin()
+        self._known_since_ns = 0
         self._failing.reset()
         log.info("monitor %s: kdamond %d runs in slot %d", self.monitor.name, pid, self.index)
         instead = planning.instead_of_tuning(self.monitor)
         if instead and not planned.plan.tuned and self._starts == 1:
             log.warning("monitor %s: %s: %s", self.monitor.name, planning.NO_TUNING, instead)
+        for sentence in planned.left_out:
+            log.warning("monitor %s: %s", self.monitor.name, sentence)
 
     def _examine(self, hold: Hold, now: float) -> None:
         """Compare a kdamond that we run with what we know of it."""
@@ -226,6 +295,16 @@ class Keeper:
             if slot.pid() == self._pid:
                 hold.claim.stop(slot, self._pid)
             self._pid = 0
+            return
+        self._look_at_schemes(hold)
+
+    def _look_at_schemes(self, hold: Hold) -> None:
+        if self._is_theirs:
+            self._schemes.schemes = foreign_schemes(hold.slot)
+        elif self._changed_since is not None:
+            self._schemes.distrust()
+        elif self._planned and not self._following.staged:
+            self._schemes.look(hold, self._pid, self._planned.plan)
 
     def _needs_restart(self, hold: Hold, now: float) -> bool:
         """Follow the processes that come and go, without a restart if that is possible."""
@@ -243,7 +322,7 @@ class Keeper:
 
     def _is_anybody_alive(self) -> bool:
         listed = self._planned.targets if self._planned else ()
-        return self._targets.alive(listed) or any(map(self._following.lingers, listed))
+        return self.targets.alive(listed) or any(map(self._following.lingers, listed))
 
     def _compare(self, slot: Slot, now: float) -> None:
         """Notice what somebody has changed, and what has been put back."""
@@ -268,6 +347,10 @@ class Keeper:
         if reason != self._reason:
             log.log(level, "monitor %s does not run: %s", self.monitor.name, reason)
         self._reason, self._told_dropped = reason, dropped
+
+
+def _watch_the_same(one: Monitor, other: Monitor) -> bool:
+    return (one.processes, one.command) == (other.processes, other.command)
 
 
 def _difference(slot: Slot, planned: Planned) -> str | None:

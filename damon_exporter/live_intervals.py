@@ -42,7 +42,11 @@ class LiveIntervals:
         """Return the intervals under which regions that end now were counted, None while nothing tells them."""
         if not kdamond.tuned:
             self._tuned = None
-            return self._if_committed(kdamond.intervals, end_ns)
+            if kdamond.in_force_since_ns is None:
+                return self._if_committed(kdamond.intervals, end_ns)
+            if end_ns >= kdamond.in_force_since_ns or self._committed is None:
+                self._committed, self._votes = kdamond.intervals, 0
+            return self._committed
         if self._tuned or kdamond.refreshed:
             return self._tuned or kdamond.intervals
         return kdamond.intervals if self._confirmed(kdamond.intervals, end_ns) else None

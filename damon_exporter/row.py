@@ -20,6 +20,8 @@ class Row:
 
     def __init__(self, settings: Export, bins: int) -> None:
         self._bands = tuple(name for name, _ in settings.bands)
+        bounds = [-1.0, *(bound for _, bound in settings.bands)]
+        self._spans = tuple(zip(self._bands, bounds[:-1], bounds[1:], strict=True))
         self._percentiles = settings.working_set.percentiles
         self._band_byte_seconds: F64 = np.zeros(len(settings.bands))
         self._bin_seconds: F64 = np.zeros(bins)
@@ -29,6 +31,19 @@ class Row:
         self.observed_seconds = 0.0
         self.snapshots = 0
         self.estimated_access_bytes = 0.0
+
+    def under(self, settings: Export, bins: int) -> "Row":
+        """Return it under other settings: counters go on, but for those of bands and bins that are other ones now."""
+        row = Row(settings, bins)
+        row._distribution, row._distribution_sum = self._distribution, self._distribution_sum
+        row._window = self._window.resized(int(settings.working_set.window * 1e9))
+        row.observed_seconds, row.snapshots = self.observed_seconds, self.snapshots
+        row.estimated_access_bytes = self.estimated_access_bytes
+        known = dict(zip(self._spans, self._band_byte_seconds.tolist(), strict=True))
+        row._band_byte_seconds = np.array([known.get(span, 0.0) for span in row._spans])
+        if bins == len(self._bin_seconds):
+            row._bin_seconds = self._bin_seconds
+        return row
 
     def count(self, end_ns: int, working_set: int, accessed_bytes: float) -> None:
         """Take in one snapshot, which ended at ``end_ns``."""

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from damon_exporter.config import Config
 from damon_exporter.containers.names import ContainerNames
-from damon_exporter.feeds import Feed
+from damon_exporter.feeds import Feed, events_per_second
 from damon_exporter.kernel import procfs
 from damon_exporter.kernel.paths import KernelPaths
 from damon_exporter.passes import Passes
@@ -23,6 +23,12 @@ LONGEST_WAIT = 1.0
 often as with the default of `export.publish`; a look at buffers that hold nothing is cheap."""
 
 
+UNTOLD_SCHEMES = (
+    "{}: nothing tells (yet) what its schemes did: its owner has not set refresh_ms, and no event has come, which "
+    "kernels from 7.0 on have for it"
+)
+
+
 class Sampler:
     """Waits for the source, never longer than until the next publication is due, or a second."""
 
@@ -37,22 +43,30 @@ class Sampler:
         published: Published,
         on_failure: Callable[[], None],
     ) -> None:
-        self._publish_every = config.export.publish
-        self._bands = tuple(name for name, _ in config.export.bands)
-        self._max_series = config.export.max_series
-        self._controlling = config.kernel.control == "auto"
+        self._config = config
+        self._names = names
+        self._passes = passes
+        self._successors: tuple[Config, ContainerNames, Passes | None] | None = None
         self._paths = paths
         self._feed = feed
         self._supervisor = supervisor
-        self._names = names
-        self._passes = passes
         self._nodes = CurrentNodes(paths.sysfs)
         self._published = published
         self._watches = Watches(config.export, feed.name, paths.procfs)
         self._thread = Repeating("sampler", self._work, on_failure)  # frozen numbers would be a lie
         self._due = time.monotonic()
-        self._started = time.time()
+        self._loaded = time.time()
+        self._reload_failed = False
         self._release = procfs.kernel_release(paths.procfs)
+
+    def reload(self, config: Config, names: ContainerNames, passes: Passes | None) -> None:
+        """Go on with these from the next look on; for other threads."""
+        self._successors = config, names, passes
+        self._loaded, self._reload_failed = time.time(), False
+
+    def note_failed_reload(self) -> None:
+        """Publish from now on that the last reload has failed; for other threads."""
+        self._reload_failed = True
 
     def start(self) -> None:
         """Begin to read and to publish."""
@@ -64,12 +78,22 @@ class Sampler:
         self._watches.close()
 
     def _work(self) -> float:
+        if self._successors is not None:
+            self._succeed(*self._successors)
         self._feed.wait(min(max(self._due - time.monotonic(), 0.0), LONGEST_WAIT))
         self._take_in(time.monotonic())
         if (now := time.monotonic()) >= self._due:
             self._publish(now)
-            self._due = max(self._due + self._publish_every, now)
+            self._due = max(self._due + self._config.export.publish, now)
         return 0.0
+
+    def _succeed(self, config: Config, names: ContainerNames, passes: Passes | None) -> None:
+        self._successors = None
+        self._feed.expect(events_per_second(config))
+        if config.export != self._config.export:
+            self._watches.reconfigure(config.export)
+        self._config, self._names, self._passes = config, names, passes
+        self._due = min(self._due, time.monotonic() + config.export.publish)
 
     def _take_in(self, now: float) -> None:
         reports = self._feed.collect(self._supervisor.roster, now)
@@ -98,9 +122,10 @@ class Sampler:
             trace=self._feed.trace,
             snapshots_incomplete=self._feed.incomplete,
             publish_duration_seconds=time.monotonic() - now,
-            config_loaded_timestamp=self._started,
+            config_loaded_timestamp=self._loaded,
+            config_reload_failed=self._reload_failed,
             kernel_release=self._release,
-            max_series=self._max_series,
+            max_series=self._config.export.max_series,
             pod_labels=self._names.pod_labels_seen,
             unnamed_containers=self._names.unnamed,
         )
@@ -112,11 +137,12 @@ class Sampler:
         if self._passes:
             self._passes.offer(views)
         results = self._passes.results if self._passes else {}
+        bands = tuple(name for name, _ in self._config.export.bands)
         return tuple(
             replace(
                 monitor,
                 attribution=results.get(monitor.name),
-                node_band_bytes=bytes_by_node(views[monitor.name], self._bands, nodes),
+                node_band_bytes=bytes_by_node(views[monitor.name], bands, nodes),
             )
             if monitor.name in views
             else monitor
@@ -129,10 +155,15 @@ class Sampler:
         sentences += [*self._names.problems, *(self._passes.problems if self._passes else ())]
         sentences += [f"{monitor.name} does not run: {monitor.reason}" for monitor in roster.waiting]
         sentences += [f"{monitor.name}: {monitor.reason}" for monitor in monitors if not monitor.up]
+        sentences += [UNTOLD_SCHEMES.format(monitor.name) for monitor in monitors if _has_untold_schemes(monitor)]
         if not monitors:
-            more = "" if self._controlling else " (kernel.control: never)"
+            more = "" if self._config.kernel.control == "auto" else " (kernel.control: never)"
             sentences.append(f"nothing to watch now: no kdamond runs on this host{more}; still looking")
         return tuple(dict.fromkeys(sentences))
+
+
+def _has_untold_schemes(monitor: MonitorState) -> bool:
+    return monitor.owner == "foreign" and any(scheme.counters is None for scheme in monitor.schemes)
 
 
 def _waiting(monitor: Waiting, source: str) -> MonitorState:

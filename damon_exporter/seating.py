@@ -77,7 +77,9 @@ def reseated(
     with the indexes ``kept`` are not given away this time. No more come than makes ``most`` processes with those.
     """
     living = {process.identity for process in wanted}
-    places = [target if target.identity in living else replace(target, name=None) for target in targets]
+    # What is no process, physical memory, stays.
+    stays = [target.process is None or target.identity in living for target in targets]
+    places = [target if there else replace(target, name=None) for target, there in zip(targets, stays, strict=True)]
     staying = {target.identity for target in places if target.name is not None}
     coming = [process for process in wanted if process.identity not in staying]
     if most is not None:

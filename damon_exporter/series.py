@@ -42,13 +42,20 @@ class MonitorSeries:
     """
 
     def __init__(self, settings: Export, with_heatmap: bool) -> None:
+        self._rows: dict[str, Row] = {}
+        self._pieces = idle.NO_PIECES
+        self._latest: _Latest | None = None
+        self.reconfigure(settings, with_heatmap)
+
+    def reconfigure(self, settings: Export, with_heatmap: bool) -> None:
+        """Go on under other settings; what was seen last is published under them at once."""
         self._settings = settings
         self._bins = settings.heatmap.bins if with_heatmap else 0
         self._bounds = [bound for _, bound in settings.bands]
         self._idle_bounds_us = np.asarray([round(s * 1e6) for s in settings.idle_age], np.int64)
-        self._rows: dict[str, Row] = {}
-        self._pieces = idle.NO_PIECES
-        self._latest: _Latest | None = None
+        self._rows = {name: row.under(settings, self._bins) for name, row in self._rows.items()}
+        if latest := self._latest:
+            self._latest = self._analysed(latest.snapshot, latest.names, latest.group, latest.ages)
 
     @property
     def latest(self) -> Snapshot | None:

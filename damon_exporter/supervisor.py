@@ -1,14 +1,15 @@
 """Decides what should run and tells the sampler who is being watched."""
 
 import logging
+import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from damon_exporter.config import Config
+from damon_exporter.config import Config, Monitor
 from damon_exporter.containers.named import PodLookup, no_pod
 from damon_exporter.keeper import Keeper
-from damon_exporter.kernel import features
+from damon_exporter.kernel import features, memory
 from damon_exporter.kernel.commands import CommandWriter
 from damon_exporter.kernel.damon_sysfs import DamonTree, Slot
 from damon_exporter.kernel.errors import Busy, Denied, Gone, KernelError, Unsupported
@@ -19,11 +20,15 @@ from damon_exporter.obstacles import STUCK, modules_in_the_way, obstacles, reaso
 from damon_exporter.others import watched_module, watched_slot
 from damon_exporter.repeating import Repeating
 from damon_exporter.roster import Roster, Waiting, Watched
+from damon_exporter.scheme_activity import SchemeActivity
+from damon_exporter.succession import Succession
 from damon_exporter.tenure import Tenure
 
 log = logging.getLogger(__name__)
 
 TICK_SECONDS = 2.0
+RELOAD_PATIENCE = 15.0
+"""How long (s) a reload waits for the look at DAMON that is under way, in which a command may be."""
 NAMES_PAUSE_SECONDS = 0.1
 """How often it is looked, at start, whether the names of pods have been asked for."""
 
@@ -49,14 +54,13 @@ class Supervisor:
         self._names_asked = names_asked
         self._awaits_names = False
         self._tree = DamonTree(paths.damon_admin)
-        self._keepers = [
-            Keeper(monitor, index, paths, config.kernel.settle, pod_of) for index, monitor in enumerate(config.monitors)
-        ]
-        self._tenure = Tenure(config.kernel, paths, self._tree, self._keepers, sysfs_source)
-        refreshes = (monitor.processes.refresh for monitor in config.monitors if monitor.processes)
-        self._pause = min([TICK_SECONDS, *refreshes])
+        self._pod_of = pod_of
+        keepers = [self._keeper(monitor, index) for index, monitor in enumerate(config.monitors)]
+        self._tenure = Tenure(config.kernel, paths, self._tree, keepers, sysfs_source)
+        self._looking = threading.Lock()
         self._blocked: Mapping[str, str] = {}
         self._said: Mapping[str, str] = {}
+        self._activity = SchemeActivity()
         self._thread = Repeating("supervisor", self._work, on_failure)
         self.roster = Roster()
         self.errors = 0
@@ -75,6 +79,33 @@ class Supervisor:
     def commands_ended(self) -> bool:
         """Have all monitors been commands, and have all of them ended?"""
         return bool(self._keepers) and all(keeper.command_ended for keeper in self._keepers)
+
+    @property
+    def _keepers(self) -> Sequence[Keeper]:
+        return self._tenure.keepers
+
+    def _keeper(self, monitor: Monitor, index: int) -> Keeper:
+        return Keeper(monitor, index, self._paths, self._kernel.settle, self._pod_of)
+
+    def reload(self, config: Config) -> None:
+        """Go on with other monitors; for other threads. Raises `KernelError` with everything as it was."""
+        if not self._looking.acquire(timeout=RELOAD_PATIENCE):
+            raise Busy("DAMON has not answered a command yet: nothing is changed, try again later")
+        try:
+            self._succeed(config)
+        finally:
+            self._looking.release()
+        self.wake()
+
+    def _succeed(self, config: Config) -> None:
+        slots = self._tree.size() if self._tenure.held else 0
+        succession = Succession(self._keepers, config.monitors, slots, self._keeper)
+        done = False
+        try:
+            self._tenure.succeed(succession, config.kernel, time.monotonic())
+            self._kernel, done = config.kernel, True
+        finally:
+            succession.forget(done)
 
     def start(self) -> None:
         """Begin to look after DAMON."""
@@ -99,6 +130,10 @@ class Supervisor:
 
     def tick(self, now: float) -> None:
         """Look at everything once, act where it is ours, and publish the roster."""
+        with self._looking:
+            self._tick(now)
+
+    def _tick(self, now: float) -> None:
         roster = self.roster
         try:
             self._awaits_names = self._must_ask_names_first()
@@ -118,7 +153,9 @@ class Supervisor:
 
     def _work(self) -> float:
         self.tick(time.monotonic())
-        return min(self._pause, NAMES_PAUSE_SECONDS) if self._awaits_names else self._pause
+        refreshes = (keeper.monitor.processes.refresh for keeper in self._keepers if keeper.monitor.processes)
+        pause = min([TICK_SECONDS, *refreshes])
+        return min(pause, NAMES_PAUSE_SECONDS) if self._awaits_names else pause
 
     def _must_ask_names_first(self) -> bool:
         """Would a kdamond that an earlier run has left be stopped, as nothing matches before pods have names?"""
@@ -166,10 +203,11 @@ class Supervisor:
         enabled = [watched_module(module) for module in modules(self._paths) if module.enabled]
         if self._sysfs_source:  # nothing is heard of modules then
             enabled = [replace(module, reporting=False) for module in enabled]
+        free = memory.free_permil(self._paths.procfs)
         present = {feature.name: feature.present for feature in features.probe(self._paths)}
         return Roster(
             looked_at=looked_at,
-            watched=(*watched, *others, *enabled),
+            watched=self._activity.told((*watched, *others, *enabled), free),
             waiting=tuple(waiting) if self._kernel.control == "auto" else (),
             features={**present, **self._tenure.slot_features},
         )

@@ -12,12 +12,13 @@ from damon_exporter.keeper import CHANGE_SECONDS, LONGEST_BACK_OFF, Keeper
 from damon_exporter.kernel import features
 from damon_exporter.kernel.claim import Claim
 from damon_exporter.kernel.commands import CommandWriter
-from damon_exporter.kernel.damon_sysfs import ADDR_UNIT, DamonTree, Slot
-from damon_exporter.kernel.errors import Busy, KernelError, NotOurs
+from damon_exporter.kernel.damon_sysfs import DamonTree, Slot
+from damon_exporter.kernel.errors import Busy, KernelError, NotOurs, Stuck
 from damon_exporter.kernel.modules import MODULES
 from damon_exporter.kernel.ownership import Holder, Survey, TreeLock, contents, survey
 from damon_exporter.kernel.paths import KernelPaths
-from damon_exporter.planning import Abilities
+from damon_exporter.planning import TUNING, Abilities, abilities_of
+from damon_exporter.succession import Succession
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +36,7 @@ class Tenure:
         self._kernel = kernel
         self._paths = paths
         self._tree = tree
-        self._keepers = keepers
+        self.keepers = keepers
         self._sysfs_source = sysfs_source
         self._lock: TreeLock | None = None
         self._writer: CommandWriter | None = None
@@ -48,6 +49,7 @@ class Tenure:
         self._left_unfinished: int | None = None
         self._absence = BackOff(max(kernel.settle, SHORTEST_ABSENCE), LONGEST_BACK_OFF)
         self._not_before = 0.0
+        self._offers: frozenset[str] | None = None
         self.slot_features: Mapping[str, bool] = {}
 
     @property
@@ -71,11 +73,50 @@ class Tenure:
             self._claim = Claim(self._paths, self._tree, self._writer)
         return None
 
+    @property
+    def _slots(self) -> int:
+        """How many slots we make."""
+        return max(len(self.keepers), self._kernel.slots or 0)
+
+    def succeed(self, succession: Succession, kernel: Kernel, now: float) -> None:
+        """Go on with other monitors, which wait while nothing is ours; raises `KernelError`, and all is as it was."""
+        if self.stuck:
+            raise Stuck("a command to a kdamond has not been answered yet: try again later")
+        if self.held and self._claim:
+            self._carry_out(self._claim, succession, now)
+        self.keepers, self._kernel = succession.after, kernel
+
+    def _carry_out(self, claim: Claim, succession: Succession, now: float) -> None:
+        abilities = self._abilities(claim, succession.after)
+        succession.rehearse(abilities)
+        if succession.needs_more_slots:
+            log.warning(
+                "there are more monitors than slots, and DAMON makes none without throwing away all: every monitor is "
+                "started anew. kernel.slots makes room beforehand"
+            )
+            self._make_anew(claim, succession.after)
+            return
+        succession.carry_out(lambda keeper: Hold(claim, self._tree.slot(keeper.index), abilities), now)
+
+    def _make_anew(self, claim: Claim, keepers: Sequence[Keeper]) -> None:
+        """Throw all slots away and make more; the monitors are started at the next look."""
+        for keeper, hold in self._holds(claim):
+            keeper.stop(hold)
+        before = {keeper: keeper.index for keeper in keepers}
+        for index, keeper in enumerate(keepers):
+            keeper.index = index
+        try:
+            claim.make_slots(max(len(keepers), self._kernel.slots or 0))
+        except KernelError:
+            for keeper, index in before.items():
+                keeper.index = index
+            raise
+
     def look(self) -> Survey:
         """Survey the tree. What looks unfinished is a killed exporter's only if it was so at our first look, and is
         just as it was; it is somebody's who begins to stage something otherwise.
         """
-        seen = survey(self._tree, len(self._keepers))
+        seen = survey(self._tree, self._slots)
         found = contents(self._tree) if seen.holder is Holder.UNFINISHED else None
         if not self._has_looked:
             self._has_looked, self._left_unfinished = True, found
@@ -133,7 +174,9 @@ class Tenure:
             self._lock.release()
 
     def _give_back(self, claim: Claim) -> None:
-        if self._kernel.on_exit == "keep":
+        if self._kernel.on_exit != "stop":
+            if self.held and self._kernel.on_exit == "keep":
+                self._stop_acting(claim)
             return
         if not self.held:
             claim.start_modules()
@@ -145,6 +188,15 @@ class Tenure:
         except KernelError as error:
             log.error("DAMON could not be left as it was found, the next start heals it: %s", error)
 
+    def _stop_acting(self, claim: Claim) -> None:
+        """Turn off those of our kdamonds that do more than count: nobody would look after them."""
+        for keeper, hold in self._holds(claim):
+            try:
+                if any(scheme.acts for scheme in keeper.monitor.schemes) and not keeper.is_theirs(hold.slot):
+                    keeper.stop(hold)
+            except KernelError as error:
+                log.error("monitor %s goes on, and acts: %s", keeper.monitor.name, error)
+
     def _lose(self, now: float) -> None:
         delay = self._absence.next()
         self.held, self._free_since, self._not_before = False, None, now + delay
@@ -153,15 +205,15 @@ class Tenure:
         self._let_wait(reason)
 
     def _let_wait(self, reason: str) -> None:
-        for keeper in self._keepers:
+        for keeper in self.keepers:
             keeper.wait(reason)
 
     def _take(self, claim: Claim, now: float) -> None:
         """Make slots, if any monitor would have something to watch."""
-        missing = [(keeper, keeper.missing(now)) for keeper in self._keepers]
+        missing = [(keeper, keeper.missing(now)) for keeper in self.keepers]
         if any(reason is None for _, reason in missing):
             try:
-                claim.make_slots(len(self._keepers), self._contents)
+                claim.make_slots(self._slots, self._contents)
             except KernelError as problem:
                 if not isinstance(problem, NotOurs):
                     self._left_unfinished = contents(self._tree)  # what we have made, but could not mark
@@ -183,7 +235,7 @@ class Tenure:
     def _inherit(self, claim: Claim, seen: Survey, now: float) -> None:
         """Go on with the slots of an earlier run, or clean up after it."""
         claim.take_over(seen.stopped_modules)
-        other_plan = len(self._keepers) != self._tree.size() or seen.stopped_modules - self._modules_to_stop()
+        other_plan = self._slots != self._tree.size() or seen.stopped_modules - self._modules_to_stop()
         if other_plan:
             log.info("cleaning up after an earlier run")
             claim.release()
@@ -194,24 +246,20 @@ class Tenure:
         self.held = True
 
     def _holds(self, claim: Claim) -> Iterator[tuple[Keeper, Hold]]:
-        abilities = self._abilities()
-        for keeper in self._keepers:
+        abilities = self._abilities(claim, self.keepers)
+        for keeper in self.keepers:
             yield keeper, Hold(claim, self._tree.slot(keeper.index), abilities)
 
     def _probe_slot(self) -> None:
         self.slot_features = features.slot_features(self._tree.slot(0))
 
-    def _abilities(self) -> Abilities:
-        """Return what a slot of ours can do; tuned intervals must be told to us, by refreshed files and events."""
-        goal, refresh = self.slot_features["intervals_goal"], self.slot_features["refresh_ms"]
-        followed = self._sysfs_source or features.has(self._paths, "damon_monitor_intervals_tune")
-        return Abilities(
-            intervals_goal=goal,
-            autotune=goal and refresh and followed,
-            refresh=refresh,
-            region_schemes=self._sysfs_source,
-            commits_keep_time=self._tree.slot(0).has(ADDR_UNIT),  # which came with the same release
-        )
+    def _abilities(self, claim: Claim, keepers: Sequence[Keeper]) -> Abilities:
+        """Return what a slot of ours can do."""
+        slot = self._tree.slot(0)
+        if self._offers is None and any(keeper.monitor.schemes for keeper in keepers):
+            self._offers = claim.offers(slot)
+        followed = self._sysfs_source or features.has(self._paths, TUNING)
+        return abilities_of(slot, self._sysfs_source, followed, self._offers or frozenset())
 
     def _modules_to_stop(self) -> frozenset[str]:
         return frozenset(self._kernel.takeover).intersection(MODULES)
@@ -227,4 +275,4 @@ class Tenure:
                     raise
 
     def _is_theirs(self, slot: Slot) -> bool:
-        return any(keeper.index == slot.index and keeper.is_theirs(slot) for keeper in self._keepers)
+        return any(keeper.index == slot.index and keeper.is_theirs(slot) for keeper in self.keepers)

@@ -13,15 +13,15 @@ import write_log
 
 from damon_exporter.config import load
 from damon_exporter.kernel.paths import KernelPaths
+from damon_exporter.observation import Observation
 from damon_exporter.published import Published
-from damon_exporter.serving import observing
 from damon_exporter.state import NodeState
 
 
 def live(config: Path, paths: KernelPaths) -> None:
     """Start, wait until a monitor of our own runs, and stop."""
     published = Published(NodeState(ready=True, reasons=()))
-    with observing(load(config), paths, published, on_failure=lambda: os._exit(3)):
+    with Observation(load(config), paths, published, on_failure=lambda: os._exit(3)):
         deadline = time.monotonic() + 20
         while not any(monitor.owner == "exporter" and monitor.up for monitor in published().monitors):
             if time.monotonic() > deadline:

@@ -19,7 +19,7 @@ from damon_exporter.kernel.commands import CommandWriter
 from damon_exporter.kernel.damon_sysfs import DamonTree
 from damon_exporter.kernel.ownership import Token
 from damon_exporter.kernel.paths import KernelPaths
-from damon_exporter.kernel.plan import TOKEN_FILE, skeleton
+from damon_exporter.kernel.plan import NR_SCHEMES, SPARE_TOKEN_FILE, TOKEN_FILE, skeleton
 from damon_exporter.roster import Roster
 from damon_exporter.supervisor import Supervisor
 from damon_exporter.testing.fake_kernel import FakeKernel
@@ -86,9 +86,9 @@ def test_what_is_made_on_the_way_is_in_this_order(
         leaves = [write.leaf for write in log.to_damon]
     assert leaves[:4] == ["nr_kdamonds", "contexts/nr_contexts", "contexts/0/schemes/nr_schemes", TOKEN_FILE]
     assert leaves[4:6] == [TOKEN_FILE, "damon_stat/parameters/enabled"]
-    assert leaves[6] == TOKEN_FILE
+    assert leaves[6:9] == [SPARE_TOKEN_FILE, NR_SCHEMES, TOKEN_FILE]
     assert leaves[-1] == "state"
-    assert {"refresh_ms", "contexts/0/operations", "contexts/0/targets/0/regions/0/start"} < set(leaves[7:-1])
+    assert {"refresh_ms", "contexts/0/operations", "contexts/0/targets/0/regions/0/start"} < set(leaves[9:-1])
 
 
 @on_both

@@ -1,13 +1,15 @@
 """The WSGI application: every page is made from the published state, and nothing else is looked at."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from http import HTTPStatus
 from urllib.parse import parse_qs
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from damon_exporter.metrics.exposition import Exposition
 from damon_exporter.state import NodeState
+from damon_exporter.web import reload as reload_page
 from damon_exporter.web.landing import landing_page
+from damon_exporter.web.reload import Reload
 from damon_exporter.web.response import Response
 
 HEALTHY_PATH = "/-/healthy"
@@ -18,10 +20,13 @@ _METHODS = ("GET", "HEAD")
 Page = Callable[[NodeState, WSGIEnvironment], Response]
 
 
-def make_app(current: Callable[[], NodeState], telemetry_path: str = "/metrics") -> WSGIApplication:
+def make_app(
+    current: Callable[[], NodeState], telemetry_path: str = "/metrics", reload: Reload | None = None
+) -> WSGIApplication:
     """The application that serves what ``current`` returns; it is called once per request and must not block.
 
-    ``telemetry_path`` may be ``/``, which leaves no landing page. ValueError if it is no path or is taken.
+    ``telemetry_path`` may be ``/``, which leaves no landing page. ValueError if it is no path or is taken. ``reload``
+    may block; None turns it off.
     """
     pages = _pages(telemetry_path)
 
@@ -29,11 +34,12 @@ def make_app(current: Callable[[], NodeState], telemetry_path: str = "/metrics")
         state = current()
         method = environ["REQUEST_METHOD"]
         page = pages.get(environ["PATH_INFO"])
-        if page is None:
+        if environ["PATH_INFO"] == reload_page.PATH:
+            response = _reload(state, method, reload)
+        elif page is None:
             response = _text(state, HTTPStatus.NOT_FOUND, f"not found; there is {', '.join(pages)}")
         elif method not in _METHODS:
-            response = _text(state, HTTPStatus.METHOD_NOT_ALLOWED, f"only {' and '.join(_METHODS)}")
-            response = response.with_headers(("Allow", ", ".join(_METHODS)))
+            response = _not_allowed(state, _METHODS)
         else:
             response = page(state, environ)
         return response.send(start_response, with_body=method != "HEAD")
@@ -64,12 +70,30 @@ def _pages(telemetry_path: str) -> dict[str, Page]:
         )
 
     health = {HEALTHY_PATH: _healthy, READY_PATH: _ready}
-    if not telemetry_path.startswith("/") or telemetry_path in health or not telemetry_path.isascii():
+    if (
+        not telemetry_path.startswith("/")
+        or telemetry_path in {*health, reload_page.PATH}
+        or not telemetry_path.isascii()
+    ):
         raise ValueError(
             f"--web.telemetry-path {telemetry_path!r}: choose a path that begins with /, in ASCII, "
-            f"and is none of {', '.join(health)}"
+            f"and is none of {', '.join((*health, reload_page.PATH))}"
         )
     return {"/": landing, telemetry_path: metrics, **health}
+
+
+def _reload(state: NodeState, method: str, reload: Reload | None) -> Response:
+    if reload is None:
+        return _text(state, HTTPStatus.FORBIDDEN, reload_page.DISABLED)
+    if method not in reload_page.METHODS:
+        return _not_allowed(state, reload_page.METHODS)
+    outcome, told = reload()
+    return _text(state, outcome.value, told)
+
+
+def _not_allowed(state: NodeState, methods: Sequence[str]) -> Response:
+    response = _text(state, HTTPStatus.METHOD_NOT_ALLOWED, f"only {' and '.join(methods)}")
+    return response.with_headers(("Allow", ", ".join(methods)))
 
 
 def _healthy(state: NodeState, _: WSGIEnvironment) -> Response:

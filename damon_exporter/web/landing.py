@@ -6,7 +6,7 @@ from importlib.resources import files
 from string import Template
 
 from damon_exporter import __version__
-from damon_exporter.state import MonitorState, NodeState, TargetState
+from damon_exporter.state import MonitorState, NodeState, SchemeState, TargetState
 
 _PAGE = Template(files(__package__).joinpath("landing.html").read_text("utf-8"))
 
@@ -49,8 +49,33 @@ def _monitor(monitor: MonitorState) -> str:
     reason = f"<p>{escape(monitor.reason)}</p>" if monitor.reason else ""
     return (
         f"<article><h3>{escape(monitor.name)} {_badge(monitor.up, 'up', 'down')}</h3>{reason}"
-        f"<dl>{pairs}</dl>{_targets(monitor.targets)}</article>"
+        f"<dl>{pairs}</dl>{_targets(monitor.targets)}{_schemes(monitor.schemes)}</article>"
     )
+
+
+def _schemes(schemes: Iterable[SchemeState]) -> str:
+    rows = "".join(
+        f"<tr><th scope=row>{escape(scheme.name)}</th><td>{escape(scheme.action)}</td><td>{_activity(scheme)}</td>"
+        f"<td>{_count(scheme, 'sz_tried')}</td><td>{_count(scheme, 'sz_applied')}</td></tr>"
+        for scheme in schemes
+    )
+    if not rows:
+        return ""
+    head = "<th scope=col>Scheme<th scope=col>Action<th scope=col>Now<th scope=col>Tried<th scope=col>Applied"
+    return f'<div class="scroll"><table><tr>{head}</tr>{rows}</table></div>'
+
+
+def _activity(scheme: SchemeState) -> str:
+    """Whether it does anything to memory now; what only counts never does."""
+    if scheme.action == "stat":
+        return "counts only"
+    return {True: "acts", False: "held back by its watermarks", None: "acts, or is held back by its watermarks"}[
+        scheme.active
+    ]
+
+
+def _count(scheme: SchemeState, counter: str) -> str:
+    return "unknown" if scheme.counters is None else _size(scheme.counters.get(counter, 0))
 
 
 def _milliseconds(microseconds: int | None) -> str:

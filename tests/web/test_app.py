@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from damon_exporter.state import NodeState
 from damon_exporter.web.app import make_app
+from damon_exporter.web.reload import Outcome, Told
 
 NOT_READY = replace(STATE, ready=False, reasons=("kdamond 4711 of monitor node has been silent for 40 s",))
 PAGES = ("/", "/metrics", "/-/healthy", "/-/ready")
@@ -195,3 +196,41 @@ def test_a_scrape_looks_at_nothing_but_the_published_state_and_its_own_process(p
 
     assert looks == [STATE]
     assert [name for name in opened if not name.startswith("/proc/self/")] == []
+
+
+# Reloads
+
+
+def test_reloads_are_forbidden_unless_they_are_enabled() -> None:
+    answer = ask(serving(), "/-/reload", "POST")
+    assert answer.status == 403
+    assert "--web.enable-lifecycle" in answer.text
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT"])
+@pytest.mark.parametrize(("outcome", "status"), [(Outcome.DONE, 200), (Outcome.FAILED, 500), (Outcome.BUSY, 409)])
+def test_a_reload_answers_how_it_went(method: str, outcome: Outcome, status: int) -> None:
+    answer = ask(make_app(lambda: STATE, reload=lambda: (outcome, "monitors[0]: why")), "/-/reload", method)
+    assert (answer.status, answer.text) == (status, "monitors[0]: why\n")
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE"])
+def test_only_a_request_that_changes_something_reloads(method: str) -> None:
+    def must_not_happen() -> Told:
+        raise AssertionError
+
+    answer = ask(make_app(lambda: STATE, reload=must_not_happen), "/-/reload", method)
+    assert answer.status == 405
+    assert answer.headers["Allow"] == "POST, PUT"
+
+
+def test_metrics_cannot_be_served_where_reloads_are_asked_for() -> None:
+    with pytest.raises(ValueError, match="is none of"):
+        make_app(lambda: STATE, "/-/reload")
+
+
+def test_the_landing_page_lists_what_schemes_do() -> None:
+    page = ask(serving(), "/").text
+    assert "<th scope=row>proactive-reclaim</th><td>pageout</td><td>held back by its watermarks</td>" in page
+    assert "<td>12 GiB</td><td>10 GiB</td>" in page
+    assert "<th scope=row>cold &lt;1&gt;</th><td>stat</td><td>counts only</td><td>unknown</td>" in page

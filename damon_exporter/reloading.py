@@ -1,0 +1,72 @@
+"""Reloads: the configuration file is read again, on SIGHUP or on request over HTTP."""
+
+import logging
+import threading
+from pathlib import Path
+
+from damon_exporter.config import ConfigError, load
+from damon_exporter.kernel.errors import KernelError
+from damon_exporter.observation import Observation
+from damon_exporter.web.reload import Outcome, Told
+
+log = logging.getLogger(__name__)
+
+
+class ReloadFailed(Exception):
+    """The old configuration runs on; the message says why, one line for each problem."""
+
+
+class UnderWay(ReloadFailed):
+    """Another reload has not ended yet."""
+
+
+class Reloader:
+    """Has an observation go over to what its file says by now: checked and rehearsed as a whole, or not at all."""
+
+    def __init__(self, config_file: Path | None) -> None:
+        self._file = config_file
+        self._observation: Observation | None = None
+        self._one_at_a_time = threading.Lock()
+
+    def attach(self, observation: Observation) -> None:
+        """It has started: from now on it can be reloaded."""
+        self._observation = observation
+
+    def reload(self) -> None:
+        """Do it; raises `ReloadFailed`, and then the old configuration runs on."""
+        if not self._one_at_a_time.acquire(blocking=False):
+            raise UnderWay("another reload is under way: nothing is changed by this one, try again when it has ended")
+        try:
+            if self._observation is None:
+                raise UnderWay("the exporter is just starting: try again in a moment")
+            self._go_over(self._observation)
+        finally:
+            self._one_at_a_time.release()
+
+    def _go_over(self, observation: Observation) -> None:
+        try:
+            observation.reload(load(self._file))
+        except (ConfigError, KernelError) as problem:
+            observation.note_failed_reload()
+            log.error("reload failed, the old configuration runs on: %s", problem)
+            raise ReloadFailed(str(problem)) from problem
+        log.info("configuration reloaded from %s", self._file or "nothing: there is no --config.file")
+
+    def answer(self) -> Told:
+        """Do it, and tell how it went."""
+        try:
+            self.reload()
+        except UnderWay as problem:
+            return Outcome.BUSY, str(problem)
+        except ReloadFailed as problem:
+            return Outcome.FAILED, str(problem)
+        return Outcome.DONE, "reloaded"
+
+    def on_signal(self) -> None:
+        """Do it; what went wrong has been logged."""
+        try:
+            self.reload()
+        except UnderWay as problem:
+            log.error("%s", problem)
+        except ReloadFailed:
+            pass

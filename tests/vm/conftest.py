@@ -61,7 +61,7 @@ class Guests:
         if series not in self._guests:
             kernel = find_kernel(series)
             self._config.stash[kernels_booted] += [f"{series}: {kernel.release}", *kernel.notices]
-            self._guests[series] = Guest(kernel)
+            self._guests[series] = Guest(kernel, modules=("zram",))
         return self._guests[series]
 
     def tidy(self) -> None:

@@ -1,0 +1,355 @@
+"""Schemes that act, on real kernels with swap: what they do is what is wanted and what is told."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+import pytest
+
+from .exporter import ADMIN, MIB, Exporter, Metrics, defragment, exporter, free_damon, tree
+from .guest import Guest, GuestProcess
+from .swap import swap, swapped
+from .test_truth import WORKLOADS
+
+pytestmark = [pytest.mark.timeout(480), pytest.mark.trial]
+
+HOT, IDLE = 64, 128
+COLD = "access_pattern: {access_ratio: [0%, 0%], age: [5s, max]}"
+
+PROCESSES = f"""
+kernel: {{settle: 0s, allow_actions: true}}
+monitors:
+- name: free
+  operations: vaddr
+  processes: {{match: [{{comm: alpha}}]}}
+  intervals: {{sample: 10ms, aggregation: 200ms, update: 1s}}
+  regions: {{min: 50}}
+  schemes: [{{name: cold, action: pageout, {COLD}}}]
+"""
+LIMITED = "quotas: {size: 2MiB, reset_interval: 1s}"
+HELD = "watermarks: {interval: 1s, high: 3%, mid: 2%, low: 1%}"
+QUOTA = 2 * MIB
+
+CGROUP = f"""
+kernel: {{settle: 0s, allow_actions: true, on_exit: keep}}
+monitors:
+- name: node
+  operations: paddr
+  intervals: {{sample: 5ms, aggregation: 100ms}}
+  regions: {{min: 200}}
+  schemes:
+  - {{name: a, action: pageout, {COLD}, ops_filters: [{{type: memcg, path: /a, matching: false, allow: false}}]}}
+- name: gone
+  operations: paddr
+  schemes: [{{name: a, action: pageout, ops_filters: [{{type: memcg, path: /gone}}]}}]
+"""
+
+
+def of_buffer(monitor: str, pid: int, area: dict[str, int], how: str) -> str:
+    """A monitor of one buffer: a quota is used up for what lies unmapped between a process's mappings, too."""
+    return f"""
+- name: {monitor}
+  operations: fvaddr
+  ranges: [[{area["start"]}, {area["end"]}]]
+  processes: {{match: [{{pid: {pid}}}]}}
+  intervals: {{sample: 10ms, aggregation: 200ms, update: 1s}}
+  schemes: [{{name: cold, action: pageout, {COLD}, {how}}}]
+"""
+
+
+def hotcold(name: str, hot: int, idle: int, *more: str) -> list[str]:
+    # Before all others: who does not run for a whole aggregation touches nothing in it, and DAMON is right.
+    sizes = ("--hot", f"{hot}MiB", "--idle", f"{idle}MiB", "--pause", "0.06", "--nice", "-10")
+    return ["python", f"{WORKLOADS}/hotcold.py", "--comm", name, *sizes, *more]
+
+
+def anonymous(process: GuestProcess) -> float:
+    """``RssAnon`` of a process in bytes."""
+    shown = dict(line.split(b":", 1) for line in process.guest.get(f"/proc/{process.pid}/status").splitlines())
+    return float(shown[b"RssAnon"].split()[0]) * 1024
+
+
+def kernels_counter(guest: Guest, name: str, slot: int = 0, scheme: int = 1) -> float:
+    """A counter as the file of a scheme shows it."""
+    return float(guest.get(f"{ADMIN}/kdamonds/{slot}/contexts/0/schemes/{scheme}/stats/{name}"))
+
+
+def applied(metrics: Metrics, monitor: str) -> float:
+    return metrics.value("damon_scheme_applied_bytes_total", monitor=monitor, action="pageout")
+
+
+def agreeing(watching: Exporter, pairs: Callable[[Metrics], list[tuple[float, float]]]) -> list[tuple[float, float]]:
+    """Pairs of what is served and of what the kernel shows or has just shown: both move on all the time."""
+    shown: list[set[float]] = []
+    seen: list[tuple[float, float]] = []
+
+    def agree(metrics: Metrics) -> bool:
+        found = pairs(metrics)
+        shown[:] = [earlier | {now} for earlier, (_, now) in zip(shown or [set()] * len(found), found, strict=True)]
+        seen[:] = [
+            (served, served if served in known else now) for (served, now), known in zip(found, shown, strict=True)
+        ]
+        return all(served == told for served, told in seen)
+
+    try:
+        watching.wait_for(agree, "equal numbers", 40)
+    except AssertionError:
+        pytest.fail(f"never equal, lastly {seen}")
+    return seen
+
+
+# Processes
+
+
+@dataclass(frozen=True, slots=True)
+class PagedOut:
+    """What was seen of three processes of which one is limited and one is held back."""
+
+    before: dict[str, float]
+    after: dict[str, float]
+    """``RssAnon`` of each in bytes."""
+    swapped: float
+    metrics: Metrics
+    seconds: float
+    limited: float
+    """What was paged out of the limited one in so many seconds."""
+    agreed: list[tuple[float, float]]
+
+
+@pytest.fixture
+def paged_out(show: Callable[..., PagedOut]) -> PagedOut:
+    return show(_page_out)
+
+
+def _page_out(guest: Guest) -> PagedOut:
+    free_damon(guest)
+    with swap(guest), ExitStack() as running:
+        processes = {
+            name: running.enter_context(guest.spawn(hotcold(name, hot, idle)))
+            for name, hot, idle in (("alpha", HOT, IDLE), ("beta", 16, 64), ("gamma", 16, 64))
+        }
+        idle = {name: json.loads(process.first_line())["idle"] for name, process in processes.items()}
+        configuration = PROCESSES + "".join(
+            of_buffer(monitor, processes[name].pid, idle[name], how)
+            for monitor, name, how in (("limited", "beta", LIMITED), ("held", "gamma", HELD))
+        )
+        before = {name: anonymous(process) for name, process in processes.items()}
+        with exporter(guest, configuration) as watching:
+            first = watching.wait_for(
+                lambda m: m.get("damon_scheme_applied_bytes_total", monitor="limited"), "bytes", 60
+            )
+            began = guest.clock()
+            fallen = before["alpha"] - 115 * MIB
+            watching.wait_for(lambda _: anonymous(processes["alpha"]) < fallen, "cold memory leaves", 60)
+            guest.sleep(5)
+            metrics, seconds = watching.metrics(), guest.clock() - began
+            limited = applied(metrics, "limited") - applied(first, "limited")
+            after = {name: anonymous(process) for name, process in processes.items()}
+            in_swap = swapped(guest)
+            agreed = agreeing(
+                watching,
+                lambda m: [
+                    (applied(m, "free"), kernels_counter(guest, "sz_applied")),
+                    (m.value("damon_scheme_tried_bytes_total", monitor="free"), kernels_counter(guest, "sz_tried")),
+                ],
+            )
+    return PagedOut(before, after, in_swap, metrics, seconds, limited, agreed)
+
+
+def test_what_is_cold_leaves_memory_and_what_is_hot_stays(paged_out: PagedOut) -> None:
+    fallen = {name: paged_out.before[name] - paged_out.after[name] for name in paged_out.before}
+    assert 115 * MIB <= fallen["alpha"] <= 130 * MIB
+    assert paged_out.after["alpha"] >= HOT * MIB
+    assert paged_out.swapped == pytest.approx(sum(fallen.values()), abs=4 * MIB)
+
+
+def test_the_metric_is_the_kernels_own_number(paged_out: PagedOut) -> None:
+    assert all(served == shown > 0 for served, shown in paged_out.agreed)
+
+
+def test_a_quota_limits_the_rate(paged_out: PagedOut) -> None:
+    assert 0 < paged_out.limited <= QUOTA * (paged_out.seconds + 3)  # what is served is some seconds old
+    assert paged_out.before["beta"] - paged_out.after["beta"] > 0
+    assert paged_out.metrics.value("damon_scheme_effective_quota_bytes", monitor="limited") == QUOTA
+    assert paged_out.metrics.value("damon_scheme_quota_exceeded_total", monitor="limited") > 0
+
+
+def test_watermarks_hold_a_scheme_back(paged_out: PagedOut) -> None:
+    assert paged_out.metrics.value("damon_scheme_active", monitor="held") == 0
+    assert paged_out.metrics.value("damon_scheme_active", monitor="free") == 1
+    assert applied(paged_out.metrics, "held") == 0
+    assert paged_out.before["gamma"] - paged_out.after["gamma"] < MIB
+
+
+# Physical memory
+
+
+@dataclass(frozen=True, slots=True)
+class OneCgroup:
+    """What was seen of a scheme for one of two cgroups."""
+
+    after_15_s: float
+    """Applied bytes."""
+    swap: dict[str, float]
+    """``memory.swap.current`` of each cgroup."""
+    agreed: list[tuple[float, float]]
+    reasons: str
+    slots: str
+    """The states of the slots after the exporter has ended."""
+
+
+@pytest.fixture
+def one_cgroup(show: Callable[..., OneCgroup]) -> OneCgroup:
+    return show(_page_out_one_cgroup)
+
+
+def _page_out_one_cgroup(guest: Guest) -> OneCgroup:
+    free_damon(guest)
+    guest.run("cd /sys/fs/cgroup; echo +memory > cgroup.subtree_control; mkdir -p a b")
+    defragment(guest)
+    with ExitStack() as running:
+        running.callback(guest.run, "cd /sys/fs/cgroup; rmdir a b")
+        running.enter_context(swap(guest))
+        for cgroup, hot, idle in (("a", HOT, IDLE), ("b", 16, 96)):
+            workload = hotcold(cgroup, hot, idle, "--cgroup", f"/{cgroup}", *(["--huge"] if cgroup == "a" else []))
+            running.enter_context(guest.spawn(workload)).first_line()
+        with exporter(guest, CGROUP) as watching:
+            watching.wait_for(lambda m: m.get("damon_snapshots_total", monitor="node"), "the monitor runs", 60)
+            guest.sleep(15)
+            after_15_s = applied(watching.metrics(), "node")
+            in_swap = {name: float(guest.get(f"/sys/fs/cgroup/{name}/memory.swap.current")) for name in "ab"}
+            agreed = agreeing(watching, lambda m: [(applied(m, "node"), kernels_counter(guest, "sz_applied"))])
+            reasons = watching.fetch("/-/ready")
+        slots = guest.run(f"cat {ADMIN}/kdamonds/*/state").stdout
+        free_damon(guest)
+    return OneCgroup(after_15_s, in_swap, agreed, reasons, slots)
+
+
+def test_a_filter_keeps_a_scheme_to_one_cgroup(one_cgroup: OneCgroup) -> None:
+    assert 100 * MIB <= one_cgroup.after_15_s <= 140 * MIB
+    assert one_cgroup.swap["a"] >= 90 * MIB
+    assert one_cgroup.swap["b"] == 0
+
+
+def test_pages_really_acted_on_are_the_kernels_own_number(one_cgroup: OneCgroup) -> None:
+    assert all(served == shown > 0 for served, shown in one_cgroup.agreed)
+
+
+def test_a_scheme_for_a_cgroup_that_is_not_there_keeps_only_its_monitor_from_running(one_cgroup: OneCgroup) -> None:
+    assert "gone does not run: scheme a names the cgroup /gone, which is not there" in one_cgroup.reasons
+
+
+def test_what_acts_is_stopped_on_exit_although_kdamonds_are_kept(one_cgroup: OneCgroup) -> None:
+    assert one_cgroup.slots.split() == ["off", "off"]
+
+
+# DAMON_RECLAIM
+
+RECLAIM = "/sys/module/damon_reclaim/parameters"
+START_RECLAIM = (
+    f"cd {RECLAIM}; echo 2000000 > min_age; echo 5000 > sample_interval; echo 100000 > aggr_interval; "
+    "echo 1000 > wmarks_high; echo 999 > wmarks_mid; echo 0 > wmarks_low; echo 1000000 > wmarks_interval; "
+    "echo Y > enabled"
+)
+HOLD_RECLAIM = f"cd {RECLAIM}; echo 3 > wmarks_high; echo 2 > wmarks_mid; echo 1 > wmarks_low; echo Y > commit_inputs"
+PARAMETERS = {
+    "damon_scheme_tried_regions_total": "nr_reclaim_tried_regions",
+    "damon_scheme_tried_bytes_total": "bytes_reclaim_tried_regions",
+    "damon_scheme_applied_regions_total": "nr_reclaimed_regions",
+    "damon_scheme_applied_bytes_total": "bytes_reclaimed_regions",
+    "damon_scheme_quota_exceeded_total": "nr_quota_exceeds",
+}
+OF_RECLAIM = {"monitor": "damon_reclaim", "scheme": "reclaim", "action": "pageout"}
+
+
+def _does_nothing(guest: Guest) -> bool:
+    """6.12.117 commits a context without schemes over the module's own: it monitors, and its counters stay 0."""
+    return guest.run("uname -r").stdout.startswith("6.12")
+
+
+@contextmanager
+def _reclaiming(guest: Guest) -> Iterator[None]:
+    free_damon(guest)
+    with swap(guest), guest.spawn(hotcold("alpha", HOT, IDLE)) as process:
+        process.first_line()
+        guest.run(START_RECLAIM)
+        try:
+            yield
+        finally:
+            guest.run(f"echo N > {RECLAIM}/enabled")
+
+
+def test_the_numbers_of_damon_reclaim_are_its_parameters(guest: Guest) -> None:
+    with _reclaiming(guest), exporter(guest, "kernel: {control: never}\nmonitors: []\n") as watching:
+        watching.wait_for(lambda m: m.get("damon_scheme_active", **OF_RECLAIM) == 1, "it is active")
+        if acts := not _does_nothing(guest):
+            applied_bytes = "damon_scheme_applied_bytes_total"
+            watching.wait_for(lambda m: m.value(applied_bytes, **OF_RECLAIM) > 20 * MIB, "memory is reclaimed")
+        guest.run(HOLD_RECLAIM)
+        watching.wait_for(lambda m: m.value("damon_scheme_active", **OF_RECLAIM) == 0, "it is held back")
+        agreed = agreeing(
+            watching,
+            lambda m: [
+                (m.value(metric, **OF_RECLAIM), float(guest.get(f"{RECLAIM}/{parameter}")))
+                for metric, parameter in PARAMETERS.items()
+            ],
+        )
+        assert all((shown > 0) == acts for _, shown in agreed[:4])
+
+
+# Other people's schemes
+
+SOMEBODYS = f"""
+cd {ADMIN}/kdamonds; echo 1 > nr_kdamonds; cd 0; echo 1 > contexts/nr_contexts; cd contexts/0
+echo paddr > operations; echo 1 > targets/nr_targets; echo 1 > targets/0/regions/nr_regions
+echo 0x40000000 > targets/0/regions/0/end; echo 0x1000000 > targets/0/regions/0/start
+echo 1 > schemes/nr_schemes; cd schemes/0; echo stat > action
+echo 18446744073709551615 > access_pattern/sz/max
+for file in access_pattern/nr_accesses/max access_pattern/age/max; do echo 4294967295 > $file; done
+cd ../../../..; echo on > state
+"""
+OF_SOMEBODY = {"monitor": "sysfs0", "scheme": "0", "action": "stat"}
+
+
+@pytest.fixture
+def somebodys(free: Guest) -> Iterator[Exporter]:
+    """An exporter beside somebody's kdamond whose scheme counts all memory."""
+    free.run(SOMEBODYS)
+    with exporter(free, "kernel: {settle: 0s}\n") as watching:
+        watching.wait_for(lambda m: m.get("damon_snapshots_total", monitor="sysfs0"), "the kdamond is seen")
+        yield watching
+    free_damon(free)
+
+
+def test_what_other_peoples_schemes_did_comes_by_events_or_not_at_all(somebodys: Exporter) -> None:
+    guest = somebodys.guest
+    before = tree(guest)
+    if guest.run("uname -r").stdout.startswith("6.12"):
+        guest.sleep(5)
+        assert somebodys.metrics().all("damon_scheme_tried_bytes_total") == {}
+        assert "sysfs0: nothing tells (yet) what its schemes did" in somebodys.fetch("/-/ready")
+    else:
+        tried = "damon_scheme_tried_bytes_total"
+        first = somebodys.wait_for(lambda m: m.get(tried, **OF_SOMEBODY), "an event").value(tried, **OF_SOMEBODY)
+        guest.sleep(3)
+        metrics = somebodys.metrics()
+        per_snapshot = metrics.value("damon_monitored_bytes", monitor="sysfs0")
+        snapshots = metrics.value("damon_scheme_snapshots_total", **OF_SOMEBODY)
+        assert metrics.value(tried, **OF_SOMEBODY) == snapshots * per_snapshot > first
+    assert tree(guest) == before
+
+
+def test_files_that_their_owner_has_refreshed_tell_the_same(guest_73: Guest) -> None:
+    free_damon(guest_73)
+    guest_73.run(SOMEBODYS + "echo 300 > refresh_ms")
+    with exporter(guest_73, "kernel: {settle: 0s}\n") as watching:
+        watching.wait_for(lambda m: m.get("damon_scheme_tried_bytes_total", **OF_SOMEBODY), "files are read")
+        metrics = watching.metrics()
+        per_snapshot = metrics.value("damon_monitored_bytes", monitor="sysfs0")
+        snapshots = metrics.value("damon_scheme_snapshots_total", **OF_SOMEBODY)
+        # files may be refreshed while they are read: the one counter is of a snapshot later than the other
+        assert metrics.value("damon_scheme_tried_bytes_total", **OF_SOMEBODY) == pytest.approx(
+            snapshots * per_snapshot, abs=5 * per_snapshot
+        )
+    free_damon(guest_73)

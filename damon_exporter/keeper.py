@@ -179,10 +179,12 @@ class Keeper:
         if before and before._pid:
             before.stop(hold)
         self._next_try = 0.0
-        if nothing:
-            self.wait(nothing, self.dropped)
-        else:
+        try:
+            if nothing:
+                raise NothingToWatch(nothing)
             self._start(hold, now)
+        except NothingToWatch as found:
+            self.wait(str(found), self.dropped)
 
     def _goes_on_as(self, monitor: Monitor) -> bool:
         """Can the kdamond that runs become another monitor's? Ranges that processes are given stay as they are."""

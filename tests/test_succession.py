@@ -139,6 +139,19 @@ def test_a_monitor_of_what_is_not_there_stops_and_waits(kernel: FakeKernel) -> N
 
 
 @on_both
+def test_a_process_that_ends_just_when_it_is_to_be_watched_is_waited_for(kernel: FakeKernel) -> None:
+    kernel.add_process(100, "postgres")
+    with Driven(kernel.paths, monitors(processes(comm="nobody"), node("a"))) as driven:
+        driven.look()
+        kernel.delay("*/kdamonds/0/state", "write", 1.0, count=1)
+        ending = threading.Timer(0.5, lambda: kernel.remove_process(100))
+        ending.start()
+        reload(driven, monitors(processes(), node("a")))
+        ending.join()
+        assert "db" in driven.waiting
+
+
+@on_both
 def test_where_slots_are_left_a_monitor_is_added_beside_those_that_run(kernel: FakeKernel) -> None:
     with Driven(kernel.paths, monitors(node("a"), kernel=SETTLED.replace("}", ", slots: 3}"))) as driven:
         driven.look()

@@ -309,7 +309,7 @@ kdamonds:
       - {filter_type: addr, matching: n, address_range: {start: 1 G, end: 2.5 G}}
       quotas:
         time_ms: 10.9 ms
-        sz_bytes: 1.5
+        sz_bytes: 4096.5
         reset_interval_ms: 1 s 999 us
         weights: {sz_permil: 0.29, nr_accesses_permil: 2.9 %, age_permil: 100.9 %}
         goals: [{target_value_bp: 10000, current_value_bp: 5000}]

@@ -161,6 +161,11 @@ def test_an_optional_scheme_is_left_out_and_that_is_said() -> None:
         ("action: migrate_hot, target_nid: 1", "vaddr", "migration of processes"),
         ("action: stat, ops_filters: [{type: anon}]", "vaddr", "page filters of stat for processes"),
         ("action: stat, ops_filters: [{type: anon}]", "paddr", "page filters of stat"),
+        (
+            "action: pageout, core_filters: [{type: addr, range: [0, 4096], matching: false}]",
+            "paddr",
+            "inverted core filters",
+        ),
     ],
 )
 def test_what_an_older_kernel_would_silently_not_do_is_refused_there(scheme: str, operations: str, need: str) -> None:

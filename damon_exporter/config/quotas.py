@@ -34,6 +34,9 @@ OF_A_NODE = ("node_mem_used_bp", "node_mem_free_bp", "node_memcg_used_bp", "node
 OF_A_CGROUP = ("node_memcg_used_bp", "node_memcg_free_bp")
 
 MOST_GOALS = 16
+LARGEST_WEIGHT = 1_000_000
+"""The kernel multiplies the sum of two by 99 in 32 bits."""
+SMALLEST_PAGE = 4096
 
 
 def _target_value(value: object, metric: str) -> int:
@@ -97,9 +100,9 @@ class Goal(Section):
 class Weights(Section):
     """What is done first if not everything can be: relative to each other."""
 
-    size: Count = Field(default=0, ge=0, le=LARGEST_COUNT, description="Of a region's size.")
-    access: Count = Field(default=0, ge=0, le=LARGEST_COUNT, description="Of how often it is accessed.")
-    age: Count = Field(default=0, ge=0, le=LARGEST_COUNT, description="Of its age.")
+    size: Count = Field(default=0, ge=0, le=LARGEST_WEIGHT, description="Of a region's size.")
+    access: Count = Field(default=0, ge=0, le=LARGEST_WEIGHT, description="Of how often it is accessed.")
+    age: Count = Field(default=0, ge=0, le=LARGEST_WEIGHT, description="Of its age.")
 
 
 class FailCharge(Section):
@@ -138,6 +141,8 @@ class Quotas(Section):
     def _limits(cls, size: int | None) -> int | None:
         if size == 0:
             raise ValueError("0 would be no limit to the kernel; leave it out, or remove the scheme")
+        if size is not None and size < SMALLEST_PAGE:
+            raise ValueError(f"{size} bytes are less than a page, so nothing would ever be done; write 4096 or more")
         return size
 
     @model_validator(mode="after")

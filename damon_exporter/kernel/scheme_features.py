@@ -25,6 +25,7 @@ BEHAVIOURS = {
     "page filters of stat": ("ops_filters of stat", "6.14"),
     "page filters of stat for processes": ("ops_filters of stat for processes", "6.18"),
     "migration of processes": ("migration of processes", "6.17"),
+    "inverted core filters": ("core_filters with matching: false for physical memory", "6.15"),
 }
 WORDS: Mapping[str, tuple[str, Mapping[str, str]]] = {
     "action": (
@@ -73,6 +74,8 @@ _SIGNS = {
     "page filters of stat": "filters/0/allow",
     "page filters of stat for processes": "contexts/0/addr_unit",
     "migration of processes": "dests",
+    # Before, each page was asked whether it matches, too: none does, so all were spared.
+    "inverted core filters": "core_filters",
 }
 """Behaviours that no file shows, each with a file that came with the same release."""
 

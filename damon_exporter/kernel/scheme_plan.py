@@ -152,9 +152,10 @@ class SchemePlan:
             yield f"filters/0/type={each.type}"
             if each.allow:
                 yield "filters/0/allow"
-        if operations == "paddr" and not all(each.matching for each in self.core_filters):
+        acts = self.action != "stat"
+        if operations == "paddr" and acts and not all(each.matching for each in self.core_filters):
             yield "inverted core filters"
-        if self.ops_filters and self.action == "stat":
+        if self.ops_filters and not acts:
             yield "page filters of stat" if operations == "paddr" else "page filters of stat for processes"
 
 

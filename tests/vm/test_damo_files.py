@@ -1,18 +1,24 @@
 """A file of damo's parameters makes, on a real kernel, the tree that `damo start` makes of it."""
 
 import re
-from collections.abc import Iterator, Sequence
+import signal
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
+from written_by_damo import damo_writes
 
-from .exporter import ADMIN, exporter, free_damon
-from .guest import Guest, GuestProcess
+from .exporter import ADMIN, CONFIG, PORT, exporter, free_damon
+from .guest import Guest
 from .test_truth import WORKLOADS
 
-pytestmark = [pytest.mark.timeout(480), pytest.mark.trial]
+pytestmark = pytest.mark.timeout(480)
 
-FILE = "/tmp/setup.json"
-HOME = {"HOME": "/tmp"}
+FILES = "/tmp/files"
+WORKLOAD = ["python", f"{WORKLOADS}/hotcold.py", "--hot", "8MiB", "--idle", "8MiB"]
 ENTRY = "--damos_scheme"
 NEVER = ("--damos_age", "1h", "max")
 
@@ -96,53 +102,96 @@ def _without_our_scheme(tree: dict[str, str]) -> Iterator[tuple[str, str]]:
             yield f"{found[1]}{int(found[2]) - 1}{found[3]}", value
 
 
+@dataclass(frozen=True, slots=True)
+class Trees:
+    """The parameters that damo and the exporter make of the same file."""
+
+    damos: dict[str, str]
+    ours: dict[str, str]
+
+
 @pytest.fixture
-def cgroup(guest: Guest) -> Iterator[Guest]:
-    """A guest with the cgroup that filters name."""
+def trees(show: Callable[..., dict[str, Trees]]) -> dict[str, Trees]:
+    return show(_make_trees)
+
+
+def _make_trees(guest: Guest) -> dict[str, Trees]:
     guest.run("cd /sys/fs/cgroup; echo +memory > cgroup.subtree_control; mkdir -p a")
-    yield guest
-    guest.run("rmdir /sys/fs/cgroup/a")
+    with ExitStack() as running, tempfile.TemporaryDirectory() as folder:
+        running.callback(guest.run, "rmdir /sys/fs/cgroup/a")
+        processes = [running.enter_context(guest.spawn(WORKLOAD)) for _ in range(2)]
+        for process in processes:
+            process.first_line()
+        options = dict(_options(guest, [process.pid for process in processes]))
+        for name, given in options.items():
+            damo_writes(Path(folder) / "set-up.json", *given)
+            guest.put(f"{FILES}/{name}.json", (Path(folder) / "set-up.json").read_bytes())
+        damos = {name: _made_by_damo(guest, name) for name in options}
+        ours = _made_by_us(guest, list(options))
+    return {name: Trees(damos[name], ours[name]) for name in options}
 
 
-def both_trees(guest: Guest, options: Sequence[str]) -> tuple[dict[str, str], dict[str, str]]:
-    """What damo makes of a file that it has written, and what we do."""
+def _is_old(guest: Guest) -> bool:
+    return guest.kernel.release.startswith("6.12")
+
+
+def _options(guest: Guest, pids: Sequence[int]) -> Iterator[tuple[str, Sequence[str]]]:
+    """What damo is told on its command line, by the names of the files that it writes."""
+    old = _is_old(guest)
+    yield "physical", OLD if old else NEW
+    targets = [word for pid in pids for word in ("--target_pid", str(pid))]
+    yield "processes", (*targets, "--nr_targets", str(len(pids)), *VIRTUAL)
+    if not old:
+        yield "tuned", (*PHYSICAL[PHYSICAL.index("--ops") :], *TUNED)
+
+
+def _made_by_damo(guest: Guest, name: str) -> dict[str, str]:
     free_damon(guest)
-    guest.run(["damo", "args", "damon", *options, "--format", "json", "--out", FILE], env=HOME, timeout=90)
-    free_damon(guest)
-    guest.run(["damo", "start", FILE], env=HOME, timeout=90)
-    damos = parameters(guest)
+    guest.run(["damo", "start", f"{FILES}/{name}.json"], env={"HOME": "/tmp"}, timeout=90)
     assert guest.get(f"{ADMIN}/kdamonds/0/state") == b"on\n"
+    return parameters(guest)
+
+
+def _made_by_us(guest: Guest, names: Sequence[str]) -> dict[str, dict[str, str]]:
+    """One exporter reads one file after the other."""
     free_damon(guest)
-    with exporter(guest, f"kernel: {{settle: 0s, allow_actions: true}}\nmonitors_from: {FILE}\n") as watching:
-        watching.wait_for(lambda m: m.get("damon_monitor_up", monitor="kdamond0"), "the monitor runs", 60)
-        ours = parameters(guest)
-    return damos, without_our_scheme(ours)
+    made = {}
+    with exporter(guest, _configuration(names[0])) as watching:
+        reloaded = "damon_exporter_config_last_reload_success_timestamp_seconds"
+        for name in names:
+            if name != names[0]:
+                before = watching.metrics().value(reloaded)
+                guest.put(f"{CONFIG}.{PORT}", _configuration(name).encode())
+                watching.process.kill(signal.SIGHUP)
+                watching.wait_for(lambda m, before=before: m.value(reloaded) > before, f"{name} is loaded")
+            watching.wait_for(lambda m: m.get("damon_monitor_up", monitor="kdamond0"), f"{name} runs", 60)
+            made[name] = without_our_scheme(parameters(guest))
+    return made
 
 
-def test_everything_that_the_kernel_can_do_with_physical_memory(cgroup: Guest) -> None:
-    old = cgroup.run("uname -r").stdout.startswith("6.12")
-    damos, ours = both_trees(cgroup, OLD if old else NEW)
-    assert ours == damos
-    assert len(damos) > 250
+def _configuration(name: str) -> str:
+    return f"kernel: {{settle: 0s, allow_actions: true}}\nmonitors_from: {FILES}/{name}.json\n"
 
 
-def test_processes_in_their_order(guest: Guest) -> None:
-    def process() -> GuestProcess:
-        return guest.spawn(["python", f"{WORKLOADS}/hotcold.py", "--hot", "8MiB", "--idle", "8MiB"])
-
-    with process() as one, process() as other:
-        one.first_line()
-        other.first_line()
-        options = ("--target_pid", str(one.pid), "--target_pid", str(other.pid), "--nr_targets", "2", *VIRTUAL)
-        damos, ours = both_trees(guest, options)
-    assert ours == damos
-    assert damos["0/contexts/0/targets/1/pid_target"] == str(other.pid)
+def test_everything_that_the_kernel_can_do_with_physical_memory(trees: dict[str, Trees]) -> None:
+    assert trees["physical"].ours == trees["physical"].damos
+    assert len(trees["physical"].damos) > 150
 
 
-def test_tuned_intervals_begin_as_damo_has_them_begin(guest_73: Guest) -> None:
-    damos, ours = both_trees(guest_73, (*PHYSICAL[PHYSICAL.index("--ops") :], *TUNED))
-    tuned = re.compile(r".*/intervals/(sample|aggr)_us$")  # the kernel moves them on and on
-    assert {path: value for path, value in ours.items() if not tuned.match(path)} == {
-        path: value for path, value in damos.items() if not tuned.match(path)
-    }
-    assert damos["0/contexts/0/monitoring_attrs/intervals/intervals_goal/access_bp"] == "429"
+def test_processes_in_their_order(trees: dict[str, Trees]) -> None:
+    assert trees["processes"].ours == trees["processes"].damos
+    one, other = (trees["processes"].damos[f"0/contexts/0/targets/{index}/pid_target"] for index in (0, 1))
+    assert int(one) < int(other)
+
+
+def test_tuned_intervals_begin_as_damo_has_them_begin(trees: dict[str, Trees], guest: Guest) -> None:
+    assert ("tuned" in trees) == (not _is_old(guest))
+    if "tuned" in trees:
+        tuned = re.compile(r".*/intervals/(sample|aggr)_us$")  # the kernel moves them on and on
+        ours, damos = trees["tuned"].ours, trees["tuned"].damos
+        assert _but(tuned, ours) == _but(tuned, damos)
+        assert damos["0/contexts/0/monitoring_attrs/intervals/intervals_goal/access_bp"] == "429"
+
+
+def _but(these: re.Pattern[str], tree: dict[str, str]) -> dict[str, str]:
+    return {path: value for path, value in tree.items() if not these.match(path)}

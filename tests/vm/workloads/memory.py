@@ -14,6 +14,7 @@ from pathlib import Path
 
 PAGE, HUGE_PAGE = mmap.PAGESIZE, 2 << 20
 PR_SET_NAME = 15
+MCL_CURRENT = 1
 SET_MEMPOLICY, MPOL_BIND, NODES = 238, 2, 64
 """A system call of x86-64, its mode, and how many bits its mask of nodes has."""
 CGROUPS = Path("/sys/fs/cgroup")
@@ -101,6 +102,12 @@ def bind_to_node(node: int) -> None:
     nodes = ctypes.c_ulong(1 << node)
     if libc.syscall(SET_MEMPOLICY, MPOL_BIND, ctypes.byref(nodes), NODES + 1) != 0:
         raise OSError(ctypes.get_errno(), "set_mempolicy")
+
+
+def stay_in_memory() -> None:
+    """Keep what is mapped now, which is the interpreter, from being paged out; what is mapped later may be."""
+    if libc.mlockall(MCL_CURRENT) != 0:
+        raise OSError(ctypes.get_errno(), "mlockall")
 
 
 def size(text: str) -> int:

@@ -122,11 +122,11 @@ def _with_truth(guest: Guest, metrics: Metrics) -> Pass:
     return Pass(metrics, current, float(meminfo[b"MemFree"].split()[0]) * 1024)
 
 
-def _assert_bands(passes: list[Pass]) -> None:
+def _assert_bands(passes: list[Pass], average: Callable[[list[float]], float] = statistics.mean) -> None:
     for cgroup, (hot, idle) in SIZES.items():
         for band, size in (("hot", hot), ("idle", idle)):
-            mean = statistics.mean(seen.band(band, cgroup) for seen in passes)
-            assert mean == pytest.approx(size * MIB, rel=0.1), (cgroup, band)
+            shown = [seen.band(band, cgroup) for seen in passes]
+            assert average(shown) == pytest.approx(size * MIB, rel=0.1), (cgroup, band, shown)
 
 
 def _assert_totals(passes: list[Pass]) -> None:
@@ -181,10 +181,14 @@ def two_nodes() -> Iterator[Guest]:
 
 
 def test_the_same_is_told_from_what_damon_stat_reports(two_nodes: Guest) -> None:
-    """In a guest where buffers are not scattered yet: DAMON_STAT's regions may be as large as a tenth of memory."""
+    """In a guest where buffers are not scattered yet: DAMON_STAT's regions may be as large as a tenth of memory.
+
+    About one pass in twenty sees a hot region and an idle one that DAMON has just merged, as the hot one was touched
+    in hardly any sample of one aggregation: that is what DAMON_STAT reports, and one pass must not decide.
+    """
     passes = _watch_damon_stat(two_nodes)
     assert passes[-1].metrics.value("damon_monitor_info", monitor="damon_stat", owner="module") == 1
-    _assert_bands(passes)
+    _assert_bands(passes, statistics.median)
     _assert_totals(passes)
     _assert_errors(passes)
     _assert_kinds(passes, "damon_stat")

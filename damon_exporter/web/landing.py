@@ -59,10 +59,7 @@ def _schemes(schemes: Iterable[SchemeState]) -> str:
         f"<td>{_count(scheme, 'sz_tried')}</td><td>{_count(scheme, 'sz_applied')}</td></tr>"
         for scheme in schemes
     )
-    if not rows:
-        return ""
-    head = "<th scope=col>Scheme<th scope=col>Action<th scope=col>Now<th scope=col>Tried<th scope=col>Applied"
-    return f'<div class="scroll"><table><tr>{head}</tr>{rows}</table></div>'
+    return _table(("Scheme", "Action", "Now", "Tried", "Applied"), rows)
 
 
 def _activity(scheme: SchemeState) -> str:
@@ -75,7 +72,8 @@ def _activity(scheme: SchemeState) -> str:
 
 
 def _count(scheme: SchemeState, counter: str) -> str:
-    return "unknown" if scheme.counters is None else _size(scheme.counters.get(counter, 0))
+    count = (scheme.counters or {}).get(counter)
+    return "unknown" if count is None else _size(count)
 
 
 def _milliseconds(microseconds: int | None) -> str:
@@ -92,10 +90,13 @@ def _targets(targets: Iterable[TargetState]) -> str:
         f"<td>{_size(target.monitored_bytes)}</td></tr>"
         for target in targets
     )
-    if not rows:
-        return ""
-    head = "<th scope=col>Target<th scope=col>Working set<th scope=col>Monitored"
-    return f'<div class="scroll"><table><tr>{head}</tr>{rows}</table></div>'
+    return _table(("Target", "Working set", "Monitored"), rows)
+
+
+def _table(columns: Iterable[str], rows: str) -> str:
+    """Nothing if there are no rows."""
+    head = "".join(f"<th scope=col>{column}" for column in columns)
+    return f'<div class="scroll"><table><tr>{head}</tr>{rows}</table></div>' if rows else ""
 
 
 def _size(size: float) -> str:

@@ -94,6 +94,14 @@ class Exporter:
             self.guest.sleep(every)
         return scrapes
 
+    def reload(self, config: str) -> None:
+        """Have it go over to another configuration, which it must take."""
+        taken = "damon_exporter_config_last_reload_success_timestamp_seconds"
+        before = self.metrics().value(taken)
+        _put_config(self.guest, config, self.port)
+        self.process.kill(signal.SIGHUP)
+        self.wait_for(lambda metrics: metrics.value(taken) > before, "the reload")
+
     def terminate(self) -> None:
         """Stop it as a service manager does; it must end with 0."""
         self.process.kill(signal.SIGTERM)
@@ -132,10 +140,14 @@ def command(guest: Guest, config: str, *arguments: str, port: int = PORT) -> Seq
     """The command line that runs the exporter with this configuration; ``""`` is none at all."""
     flags = ["--web.listen-address", f"127.0.0.1:{port}"]
     if config:
-        path = f"{CONFIG}.{port}"
-        guest.put(path, config.encode())
-        flags += ["--config.file", path]
+        flags += ["--config.file", _put_config(guest, config, port)]
     return ["python", "-m", "damon_exporter", *flags, *arguments]
+
+
+def _put_config(guest: Guest, config: str, port: int) -> str:
+    path = f"{CONFIG}.{port}"
+    guest.put(path, config.encode())
+    return path
 
 
 def tree(guest: Guest) -> str:

@@ -1,7 +1,6 @@
 """A file of damo's parameters makes, on a real kernel, the tree that `damo start` makes of it."""
 
 import re
-import signal
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -11,7 +10,7 @@ from pathlib import Path
 import pytest
 from written_by_damo import damo_writes
 
-from .exporter import ADMIN, CONFIG, PORT, exporter, free_damon
+from .exporter import ADMIN, exporter, free_damon
 from .guest import Guest
 from .test_truth import WORKLOADS
 
@@ -61,7 +60,11 @@ NEW = (
 )
 """damo takes goals of one scheme only on its command line."""
 TUNED = ("--monitoring_intervals_goal", "4.29%", "5", "1ms", "200ms")
-VIRTUAL = ("--monitoring_intervals", "5ms", "100ms", "1s", "--damos_action", "cold", *NEVER)
+UNIT = ("--damon_addr_unit", "4096", "--regions", "4096-131072", "--monitoring_nr_regions_range", "15", "2,000")
+
+OLD_ACTIONS = (["willneed"], ["cold"], ["pageout"], ["hugepage"], ["nohugepage"])
+NEW_ACTIONS = (*OLD_ACTIONS, ["collapse"], ["migrate_hot", "0", "5"])
+"""The last with a weight: damo writes it among ``dests``."""
 
 OUR_OWN = re.compile(
     r"\d+/(state|pid|refresh_ms)$|.*/(stats/[ns].*|stats/qt_exceeds|tried_regions/.*|effective_bytes)$"
@@ -140,9 +143,11 @@ def _options(guest: Guest, pids: Sequence[int]) -> Iterator[tuple[str, Sequence[
     old = _is_old(guest)
     yield "physical", OLD if old else NEW
     targets = [word for pid in pids for word in ("--target_pid", str(pid))]
-    yield "processes", (*targets, "--nr_targets", str(len(pids)), *VIRTUAL)
+    actions = OLD_ACTIONS if old else NEW_ACTIONS
+    schemes = [word for action in actions for word in ("--damos_action", *action, *NEVER)]
+    yield "processes", (*targets, "--nr_targets", str(len(pids)), *schemes)
     if not old:
-        yield "tuned", (*PHYSICAL[PHYSICAL.index("--ops") :], *TUNED)
+        yield "tuned", ("--ops", "paddr", *UNIT, *TUNED)
 
 
 def _made_by_damo(guest: Guest, name: str) -> dict[str, str]:
@@ -157,13 +162,9 @@ def _made_by_us(guest: Guest, names: Sequence[str]) -> dict[str, dict[str, str]]
     free_damon(guest)
     made = {}
     with exporter(guest, _configuration(names[0])) as watching:
-        reloaded = "damon_exporter_config_last_reload_success_timestamp_seconds"
         for name in names:
             if name != names[0]:
-                before = watching.metrics().value(reloaded)
-                guest.put(f"{CONFIG}.{PORT}", _configuration(name).encode())
-                watching.process.kill(signal.SIGHUP)
-                watching.wait_for(lambda m, before=before: m.value(reloaded) > before, f"{name} is loaded")
+                watching.reload(_configuration(name))
             watching.wait_for(lambda m: m.get("damon_monitor_up", monitor="kdamond0"), f"{name} runs", 60)
             made[name] = without_our_scheme(parameters(guest))
     return made
@@ -182,11 +183,13 @@ def test_processes_in_their_order(trees: dict[str, Trees]) -> None:
     assert trees["processes"].ours == trees["processes"].damos
     one, other = (trees["processes"].damos[f"0/contexts/0/targets/{index}/pid_target"] for index in (0, 1))
     assert int(one) < int(other)
+    assert int(trees["processes"].damos["0/contexts/0/schemes/nr_schemes"]) >= len(OLD_ACTIONS)
 
 
 def test_tuned_intervals_begin_as_damo_has_them_begin(trees: dict[str, Trees], guest: Guest) -> None:
     assert ("tuned" in trees) == (not _is_old(guest))
     if "tuned" in trees:
+        assert trees["tuned"].damos["0/contexts/0/addr_unit"] == "4096"
         tuned = re.compile(r".*/intervals/(sample|aggr)_us$")  # the kernel moves them on and on
         ours, damos = trees["tuned"].ours, trees["tuned"].damos
         assert _but(tuned, ours) == _but(tuned, damos)

@@ -1,8 +1,8 @@
 """Schemes that act, on real kernels with swap: what they do is what is wanted and what is told."""
 
 import json
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import pytest
@@ -19,9 +19,14 @@ SERVED_AFTER = 3
 """So many seconds old may be what is served."""
 COLD = "access_pattern: {access_ratio: [0%, 0%], age: [5s, max]}"
 
-PROCESSES = f"""
-kernel: {{settle: 0s, allow_actions: true}}
+KERNEL = """
+kernel: {settle: 0s, allow_actions: true, on_exit: keep}
 monitors:
+- name: gone
+  operations: paddr
+  schemes: [{name: a, action: pageout, ops_filters: [{type: memcg, path: /gone}]}]
+"""
+PROCESSES = f"""
 - name: free
   operations: vaddr
   processes: {{match: [{{comm: alpha}}]}}
@@ -34,17 +39,12 @@ HELD = "watermarks: {interval: 1s, high: 3%, mid: 2%, low: 1%}"
 QUOTA = 2 * MIB
 
 CGROUP = f"""
-kernel: {{settle: 0s, allow_actions: true, on_exit: keep}}
-monitors:
 - name: node
   operations: paddr
   intervals: {{sample: 10ms, aggregation: 200ms}}
   regions: {{min: 500, max: 2000}}
   schemes:
   - {{name: a, action: pageout, {COLD}, ops_filters: [{{type: memcg, path: /a, matching: false, allow: false}}]}}
-- name: gone
-  operations: paddr
-  schemes: [{{name: a, action: pageout, ops_filters: [{{type: memcg, path: /gone}}]}}]
 """
 
 
@@ -72,7 +72,7 @@ def anonymous(process: GuestProcess) -> float:
     return float(shown[b"RssAnon"].split()[0]) * 1024
 
 
-def kernels_counter(guest: Guest, name: str, slot: int = 0, scheme: int = 1) -> float:
+def kernels_counter(guest: Guest, name: str, slot: int = 1, scheme: int = 1) -> float:
     """A counter as the file of a scheme shows it."""
     return float(guest.get(f"{ADMIN}/kdamonds/{slot}/contexts/0/schemes/{scheme}/stats/{name}"))
 
@@ -101,9 +101,6 @@ def agreeing(watching: Exporter, pairs: Callable[[Metrics], list[tuple[float, fl
     return seen
 
 
-# Processes
-
-
 @dataclass(frozen=True, slots=True)
 class PagedOut:
     """What was seen of three processes of which one is limited and one is held back."""
@@ -119,44 +116,119 @@ class PagedOut:
     agreed: list[tuple[float, float]]
 
 
+def _page_out(watching: Exporter, processes: Mapping[str, GuestProcess], before: dict[str, float]) -> PagedOut:
+    guest = watching.guest
+    first = watching.wait_for(lambda m: m.get("damon_scheme_applied_bytes_total", monitor="limited"), "bytes", 60)
+    began = guest.clock()
+    fallen = before["alpha"] - 115 * MIB
+    watching.wait_for(lambda _: anonymous(processes["alpha"]) < fallen, "cold memory leaves", 60)
+    guest.sleep(5)
+    metrics, seconds = watching.metrics(), guest.clock() - began
+    limited = applied(metrics, "limited") - applied(first, "limited")
+    after = {name: anonymous(process) for name, process in processes.items()}
+    in_swap = swapped(guest)
+    agreed = agreeing(
+        watching,
+        lambda m: [
+            (applied(m, "free"), kernels_counter(guest, "sz_applied")),
+            (m.value("damon_scheme_tried_bytes_total", monitor="free"), kernels_counter(guest, "sz_tried")),
+        ],
+    )
+    return PagedOut(before, after, in_swap, metrics, seconds, limited, agreed)
+
+
+@dataclass(frozen=True, slots=True)
+class OneCgroup:
+    """What was seen of a scheme for one of two cgroups."""
+
+    after_15_s: float
+    """Applied bytes."""
+    swap: dict[str, float]
+    """``memory.swap.current`` of each cgroup."""
+    agreed: list[tuple[float, float]]
+    reasons: str
+    slots: str
+    """The states of the slots while it runs."""
+
+
+def _page_out_one_cgroup(watching: Exporter) -> OneCgroup:
+    guest = watching.guest
+    watching.wait_for(lambda m: m.get("damon_snapshots_total", monitor="node"), "the monitor runs", 60)
+    guest.sleep(15 + SERVED_AFTER)
+    after_15_s = applied(watching.metrics(), "node")
+    in_swap = {name: float(guest.get(f"/sys/fs/cgroup/{name}/memory.swap.current")) for name in "ab"}
+    agreed = agreeing(watching, lambda m: [(applied(m, "node"), kernels_counter(guest, "sz_applied"))])
+    return OneCgroup(after_15_s, in_swap, agreed, watching.fetch("/-/ready"), states(guest))
+
+
+# One exporter goes over from processes to physical memory by a reload
+
+
+@dataclass(frozen=True, slots=True)
+class Acted:
+    """What schemes of one exporter did, first to processes, then to physical memory."""
+
+    processes: PagedOut
+    cgroup: OneCgroup
+    slots_afterwards: str
+    """The states of the slots after it has ended."""
+
+
 @pytest.fixture
-def paged_out(show: Callable[..., PagedOut]) -> PagedOut:
-    return show(_page_out)
+def acted(show: Callable[..., Acted]) -> Acted:
+    return show(_act)
 
 
-def _page_out(guest: Guest) -> PagedOut:
+@pytest.fixture
+def paged_out(acted: Acted) -> PagedOut:
+    return acted.processes
+
+
+@pytest.fixture
+def one_cgroup(acted: Acted) -> OneCgroup:
+    return acted.cgroup
+
+
+def _act(guest: Guest) -> Acted:
     free_damon(guest)
-    with swap(guest), ExitStack() as running:
+    with swap(guest), ExitStack() as watched, ExitStack() as running:
         processes = {
-            name: running.enter_context(guest.spawn(hotcold(name, hot, idle)))
+            name: watched.enter_context(guest.spawn(hotcold(name, hot, idle)))
             for name, hot, idle in (("alpha", HOT, IDLE), ("beta", 16, 64), ("gamma", 16, 64))
         }
         idle = {name: json.loads(process.first_line())["idle"] for name, process in processes.items()}
-        configuration = PROCESSES + "".join(
+        buffers = (
             of_buffer(monitor, processes[name].pid, idle[name], how)
             for monitor, name, how in (("limited", "beta", LIMITED), ("held", "gamma", HELD))
         )
         before = {name: anonymous(process) for name, process in processes.items()}
-        with exporter(guest, configuration) as watching:
-            first = watching.wait_for(
-                lambda m: m.get("damon_scheme_applied_bytes_total", monitor="limited"), "bytes", 60
-            )
-            began = guest.clock()
-            fallen = before["alpha"] - 115 * MIB
-            watching.wait_for(lambda _: anonymous(processes["alpha"]) < fallen, "cold memory leaves", 60)
-            guest.sleep(5)
-            metrics, seconds = watching.metrics(), guest.clock() - began
-            limited = applied(metrics, "limited") - applied(first, "limited")
-            after = {name: anonymous(process) for name, process in processes.items()}
-            in_swap = swapped(guest)
-            agreed = agreeing(
-                watching,
-                lambda m: [
-                    (applied(m, "free"), kernels_counter(guest, "sz_applied")),
-                    (m.value("damon_scheme_tried_bytes_total", monitor="free"), kernels_counter(guest, "sz_tried")),
-                ],
-            )
-    return PagedOut(before, after, in_swap, metrics, seconds, limited, agreed)
+        with exporter(guest, "".join((KERNEL, PROCESSES, *buffers))) as watching:
+            of_processes = _page_out(watching, processes, before)
+            watched.close()
+            running.enter_context(two_cgroups(guest))
+            watching.reload(KERNEL + CGROUP)
+            of_cgroup = _page_out_one_cgroup(watching)
+        afterwards = states(guest)
+        free_damon(guest)
+    return Acted(of_processes, of_cgroup, afterwards)
+
+
+@contextmanager
+def two_cgroups(guest: Guest) -> Iterator[None]:
+    """A process with hot and idle memory in each of two cgroups."""
+    guest.run("cd /sys/fs/cgroup; echo +memory > cgroup.subtree_control; mkdir -p a b")
+    defragment(guest)
+    with ExitStack() as running:
+        running.callback(guest.run, "cd /sys/fs/cgroup; rmdir a b")
+        for cgroup, hot, idle in (("a", HOT, IDLE), ("b", 16, 96)):
+            workload = hotcold(cgroup, hot, idle, "--cgroup", f"/{cgroup}", *(["--huge"] if cgroup == "a" else []))
+            running.enter_context(guest.spawn(workload)).first_line()
+        yield
+
+
+def states(guest: Guest) -> str:
+    """The states of all slots."""
+    return guest.run(f"cat {ADMIN}/kdamonds/*/state").stdout
 
 
 def test_what_is_cold_leaves_memory_and_what_is_hot_stays(paged_out: PagedOut) -> None:
@@ -184,50 +256,6 @@ def test_watermarks_hold_a_scheme_back(paged_out: PagedOut) -> None:
     assert paged_out.before["gamma"] - paged_out.after["gamma"] < MIB
 
 
-# Physical memory
-
-
-@dataclass(frozen=True, slots=True)
-class OneCgroup:
-    """What was seen of a scheme for one of two cgroups."""
-
-    after_15_s: float
-    """Applied bytes."""
-    swap: dict[str, float]
-    """``memory.swap.current`` of each cgroup."""
-    agreed: list[tuple[float, float]]
-    reasons: str
-    slots: str
-    """The states of the slots after the exporter has ended."""
-
-
-@pytest.fixture
-def one_cgroup(show: Callable[..., OneCgroup]) -> OneCgroup:
-    return show(_page_out_one_cgroup)
-
-
-def _page_out_one_cgroup(guest: Guest) -> OneCgroup:
-    free_damon(guest)
-    guest.run("cd /sys/fs/cgroup; echo +memory > cgroup.subtree_control; mkdir -p a b")
-    defragment(guest)
-    with ExitStack() as running:
-        running.callback(guest.run, "cd /sys/fs/cgroup; rmdir a b")
-        running.enter_context(swap(guest))
-        for cgroup, hot, idle in (("a", HOT, IDLE), ("b", 16, 96)):
-            workload = hotcold(cgroup, hot, idle, "--cgroup", f"/{cgroup}", *(["--huge"] if cgroup == "a" else []))
-            running.enter_context(guest.spawn(workload)).first_line()
-        with exporter(guest, CGROUP) as watching:
-            watching.wait_for(lambda m: m.get("damon_snapshots_total", monitor="node"), "the monitor runs", 60)
-            guest.sleep(15 + SERVED_AFTER)
-            after_15_s = applied(watching.metrics(), "node")
-            in_swap = {name: float(guest.get(f"/sys/fs/cgroup/{name}/memory.swap.current")) for name in "ab"}
-            agreed = agreeing(watching, lambda m: [(applied(m, "node"), kernels_counter(guest, "sz_applied"))])
-            reasons = watching.fetch("/-/ready")
-        slots = guest.run(f"cat {ADMIN}/kdamonds/*/state").stdout
-        free_damon(guest)
-    return OneCgroup(after_15_s, in_swap, agreed, reasons, slots)
-
-
 def test_a_filter_keeps_a_scheme_to_one_cgroup(one_cgroup: OneCgroup) -> None:
     assert 100 * MIB <= one_cgroup.after_15_s <= 140 * MIB
     assert one_cgroup.swap["a"] >= 90 * MIB
@@ -242,8 +270,9 @@ def test_a_scheme_for_a_cgroup_that_is_not_there_keeps_only_its_monitor_from_run
     assert "gone does not run: scheme a names the cgroup /gone, which is not there" in one_cgroup.reasons
 
 
-def test_what_acts_is_stopped_on_exit_although_kdamonds_are_kept(one_cgroup: OneCgroup) -> None:
-    assert one_cgroup.slots.split() == ["off", "off"]
+def test_what_acts_is_stopped_on_exit_although_kdamonds_are_kept(acted: Acted) -> None:
+    assert acted.cgroup.slots.split() == ["off", "on", "off", "off"]
+    assert acted.slots_afterwards.split() == ["off"] * 4
 
 
 # Other people's schemes, and those of DAMON_RECLAIM

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from driving import wait_for
 from staging import CONTEXT, Start, errno_of, stage_physical
 
 from damon_exporter.testing.fake_kernel import FakeKernel
@@ -21,6 +22,12 @@ def write_raw(path: Path, data: bytes) -> None:
         os.write(fd, data)
     finally:
         os.close(fd)
+
+
+def sleeps_with_open(pid: int, output: Path) -> bool:
+    """Does a process whose output is this file wait for something?"""
+    state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    return state in "SD" and Path(f"/proc/{pid}/fd/1").readlink() == output
 
 
 def test_a_fresh_kernel_has_no_kdamonds(kernel: FakeKernel) -> None:
@@ -262,6 +269,7 @@ def test_a_reboot_ends_and_forgets_everything(fake_kernel: Start) -> None:
     (kernel.tracefs / "instances/left").mkdir()
     with (kernel.tracefs / "instances/left/per_cpu/cpu0/trace_pipe_raw").open("rb", buffering=0) as pipe:
         hanging = subprocess.Popen(["sh", "-c", f"echo off > {kernel.kdamonds}/0/state"], stderr=subprocess.DEVNULL)
+        wait_for(lambda: sleeps_with_open(hanging.pid, kernel.kdamonds / "0/state"))
         kernel.reboot()
         assert errno_of(lambda: pipe.read(1)) == errno.ENODEV
     assert hanging.wait(5) != 0

@@ -9,6 +9,7 @@ from damon_exporter.containers.named import PodLookup
 from damon_exporter.kernel import features
 from damon_exporter.kernel.damon_sysfs import DamonTree
 from damon_exporter.kernel.errors import KernelError
+from damon_exporter.kernel.files import is_there
 from damon_exporter.kernel.modules import modules
 from damon_exporter.kernel.ownership import Token
 from damon_exporter.kernel.paths import KernelPaths
@@ -21,10 +22,7 @@ from damon_exporter.roster import WatchedProcess
 from damon_exporter.seating import seated
 from damon_exporter.targets import NothingToWatch, targets_of
 
-NOTHING_TO_LOOK_AT = (
-    "no slot is there to look at: this is for a kernel that has everything. What it lacks is left out, and what needs "
-    "it is refused"
-)
+FOR_EVERYTHING = "this is for a kernel that has everything. What it lacks is left out, and what needs it is refused"
 LOOKED_AT = "what filters and goals may be can only be tried by writing: what the kernel lacks of that is refused then"
 
 EVERYTHING = Abilities(
@@ -86,7 +84,8 @@ def _abilities(config: Config, paths: KernelPaths) -> tuple[str, Abilities]:
     by_sysfs = config.kernel.source == "sysfs" or not features.has(paths, "damon_aggregated")
     slot = DamonTree(paths.damon_admin).slot(0)
     if not slot.has(SCHEME):
-        return NOTHING_TO_LOOK_AT, replace(EVERYTHING, region_schemes=by_sysfs)
+        missing = "no slot is there to look at" if is_there(paths.damon_admin) else f"{paths.damon_admin} is not there"
+        return f"{missing}: {FOR_EVERYTHING}", replace(EVERYTHING, region_schemes=by_sysfs)
     untried = (key for key in SINCE if "=" in key or "/0/" in key or key in BEHAVIOURS)
     seen = (key for key in FILES if slot.has(f"{SCHEME}/{key}"))
     return LOOKED_AT, abilities_of(

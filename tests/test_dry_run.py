@@ -51,6 +51,13 @@ def test_every_file_is_printed_that_is_written_then(
     assert f"{kernel.parameter('damon_stat', 'enabled')}: N" in lines
 
 
+def test_without_damon_it_is_for_a_kernel_that_has_everything(config: ConfigFlag, tmp_path: Path) -> None:
+    text = ACTING.replace("paddr", "paddr\n  ranges: [[1GiB, 2GiB]]")
+    done = run("--dry-run", config(text), "--path.sysfs", str(tmp_path / "sys"), "--path.procfs", str(tmp_path))
+    assert done.stdout.startswith(f"# {tmp_path}/sys/kernel/mm/damon/admin is not there: this is for a kernel that has")
+    assert "0/contexts/0/schemes/1/action: pageout" in done.stdout
+
+
 def test_a_slot_that_is_there_tells_which_files_there_are(kernel: FakeKernel, config: ConfigFlag) -> None:
     assert "this is for a kernel that has everything" in printed(kernel, config, ACTING)[0]
     stage_somebodys(kernel)

@@ -109,7 +109,9 @@ class AccessPattern(Section):
         if self.age is None:
             return self.age_aggregations or (0, LARGEST_COUNT)
         low, high = self.age
-        least = LARGEST_COUNT + 1 if low == math.inf else -(-int(low) // aggregation_us)
+        if low == math.inf:
+            raise ValueError("no region is at least as old as max; give a duration as the lower bound")
+        least = -(-int(low) // aggregation_us)
         most = LARGEST_COUNT if high == math.inf else int(high) // aggregation_us
         if max(least, most) > LARGEST_COUNT:
             raise ValueError("lies beyond what the kernel can count in 32 bits of aggregation intervals; write max")

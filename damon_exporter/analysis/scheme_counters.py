@@ -15,7 +15,7 @@ come back with more of everything from one that has stayed. It is taken for the 
 while: files show fewer schemes than the kernel has from when somebody writes their number until he commits it.
 """
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 Counters = Mapping[str, int]
@@ -81,12 +81,21 @@ class SchemeCounters:
         To be called when its list of schemes has changed more than once since the last reading, or before the first.
         """
         self._interrupted.add(kdamond)
-        for place in self._places.values():
-            place.series = None
+        self.vacate(self._places)
+
+    def vacate(self, indexes: Iterable[int]) -> None:
+        """Take note that what is counted at these indexes until their next reading is nobody's."""
+        for index in indexes:
+            if place := self._places.get(index):
+                place.series = None
 
     def totals(self) -> Mapping[Series, Counters]:
         """Return the totals of the schemes that were seen last. Others keep theirs until they come back."""
         return {series: dict(self._totals[series]) for series in self._present}
+
+    def total(self, series: Series) -> Counters | None:
+        """Return the last total of a scheme whether it was seen last or not, None if it never was."""
+        return self._totals.get(series)
 
 
 @dataclass(slots=True)

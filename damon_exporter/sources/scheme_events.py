@@ -16,7 +16,6 @@ class SchemeReport:
     """
 
     kdamond: int
-    at_ns: int
     scheme: int
     counters: Mapping[str, int] | None = None
     effective_quota: int | None = None
@@ -27,9 +26,9 @@ def scheme_reports(batch: TraceBatch) -> Iterator[SchemeReport]:
     stats, quotas = batch.scheme_stats, batch.effective_quotas
     for (pid, scheme), at in _last(stats):
         counters = {name: int(stats.data[name][at]) for name in COUNTERS}
-        yield SchemeReport(pid, int(stats.ts[at]), scheme, counters=counters)
+        yield SchemeReport(pid, scheme, counters=counters)
     for (pid, scheme), at in _last(quotas):
-        yield SchemeReport(pid, int(quotas.ts[at]), scheme, effective_quota=int(quotas.data["esz"][at]))
+        yield SchemeReport(pid, scheme, effective_quota=int(quotas.data["esz"][at]))
 
 
 def _last(events: Events) -> Iterator[tuple[tuple[int, int], int]]:

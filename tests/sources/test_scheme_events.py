@@ -38,11 +38,9 @@ def test_counters_are_those_of_the_last_event_of_each_scheme_of_each_kdamond() -
     )
     reports = {(report.kdamond, report.scheme): report for report in scheme_reports(batch(stats))}
     assert reports.keys() == {(7, 0), (7, 1), (8, 0)}
-    assert reports[7, 0] == SchemeReport(
-        7, 4000, 0, dict(zip(COUNTERS, (10, 20, 30, 40, 50, 60, 2**64 - 1), strict=True))
-    )
+    assert reports[7, 0] == SchemeReport(7, 0, dict(zip(COUNTERS, (10, 20, 30, 40, 50, 60, 2**64 - 1), strict=True)))
 
 
 def test_quotas_are_told_by_events_of_their_own() -> None:
     quotas = events(("common_pid", "scheme_idx", "esz"), (7, 2, 4096), (7, 2, 8192))
-    assert list(scheme_reports(batch(quotas=quotas))) == [SchemeReport(7, 2000, 2, effective_quota=8192)]
+    assert list(scheme_reports(batch(quotas=quotas))) == [SchemeReport(7, 2, effective_quota=8192)]

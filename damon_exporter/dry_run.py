@@ -1,41 +1,30 @@
 """What would be written to the kernel now, file by file, without writing anything or starting a command."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from damon_exporter.config import Config, Monitor
 from damon_exporter.containers.named import PodLookup
 from damon_exporter.kernel import features
 from damon_exporter.kernel.damon_sysfs import DamonTree
-from damon_exporter.kernel.errors import KernelError
+from damon_exporter.kernel.errors import Busy, Gone, KernelError
 from damon_exporter.kernel.files import is_there
 from damon_exporter.kernel.modules import modules
-from damon_exporter.kernel.ownership import Token
+from damon_exporter.kernel.ownership import Token, survey
 from damon_exporter.kernel.paths import KernelPaths
 from damon_exporter.kernel.plan import NR_SCHEMES, TOKEN_FILE, KdamondPlan
 from damon_exporter.kernel.procfs import WHOEVER
 from damon_exporter.kernel.scheme_features import BEHAVIOURS, FILES, SCHEME, SINCE
 from damon_exporter.naming import container_names
-from damon_exporter.planning import TUNING, Abilities, abilities_of, plan_monitor
+from damon_exporter.obstacles import obstacles
+from damon_exporter.planning import EVERYTHING, TUNING, Abilities, abilities_of, plan_monitor
 from damon_exporter.roster import WatchedProcess
 from damon_exporter.seating import seated
 from damon_exporter.targets import NothingToWatch, targets_of
 
 FOR_EVERYTHING = "this is for a kernel that has everything. What it lacks is left out, and what needs it is refused"
 LOOKED_AT = "what filters and goals may be can only be tried by writing: what the kernel lacks of that is refused then"
-
-EVERYTHING = Abilities(
-    intervals_goal=True,
-    autotune=True,
-    refresh=True,
-    region_schemes=False,
-    commits_keep_time=True,
-    addr_unit=True,
-    pause=True,
-    probes=True,
-    offers=frozenset(SINCE),
-)
 
 COMMAND_PID = 0
 """What stands for the pid of a command, which only starting it would give."""
@@ -48,6 +37,8 @@ def rehearse(config: Config, paths: KernelPaths) -> Iterator[str]:
         return
     how, abilities = _abilities(config, paths)
     yield f"# {how}"
+    for reason in _obstacles(config, paths):
+        yield f"# nothing of this is written while it is so: {reason}"
     names = container_names(config, paths, lambda: None)
     names.refresh(time.monotonic())
     stopped = frozenset(module.name for module in modules(paths) if module.enabled) & config.kernel.takeover
@@ -77,6 +68,15 @@ def _processes(monitor: Monitor, paths: KernelPaths, pod_of: PodLookup) -> tuple
     if monitor.command:
         return (WatchedProcess(COMMAND_PID, WHOEVER, monitor.command[0]),)
     return targets_of(monitor, paths, pod_of).find(time.monotonic())
+
+
+def _obstacles(config: Config, paths: KernelPaths) -> Iterable[str]:
+    """Say what keeps an exporter from taking DAMON; what it has taken already is its own."""
+    try:
+        seen = survey(DamonTree(paths.damon_admin), len(config.monitors))
+    except (Busy, Gone) as passing:
+        return (f"another tool is changing the control tree just now: {passing}",)
+    return obstacles(config.kernel.takeover, seen, modules(paths), features.probe(paths), None).values()
 
 
 def _abilities(config: Config, paths: KernelPaths) -> tuple[str, Abilities]:

@@ -10,6 +10,7 @@ from damon_exporter.kernel.errors import Unsupported
 from damon_exporter.kernel.features import GOAL
 from damon_exporter.kernel.paths import KernelPaths
 from damon_exporter.kernel.plan import ADDR_UNIT, PAUSE, PROBES, IntervalGoal, IntervalPlan, KdamondPlan, TargetPlan
+from damon_exporter.kernel.scheme_features import SINCE
 from damon_exporter.kernel.scheme_plan import SchemePlan
 from damon_exporter.roster import PHYSICAL, ListedTarget
 from damon_exporter.scheme_planning import plan_schemes, probe_filters
@@ -42,6 +43,20 @@ class Abilities:
     probes: bool = False
     offers: frozenset[str] = frozenset()
     """What there is for schemes, by the keys of `scheme_features.SINCE`."""
+
+
+EVERYTHING = Abilities(
+    intervals_goal=True,
+    autotune=True,
+    refresh=True,
+    region_schemes=False,
+    commits_keep_time=True,
+    addr_unit=True,
+    pause=True,
+    probes=True,
+    offers=frozenset(SINCE),
+)
+"""What the newest kernel offers that is known here: for plans while there is no slot to look at."""
 
 
 def abilities_of(slot: Slot, by_sysfs: bool, tuning_is_told: bool, offers: frozenset[str]) -> Abilities:
@@ -97,6 +112,7 @@ def plan_monitor(
         planned = tuple(_target(monitor, target.process.pid if target.process else None) for target in targets)
     schemes, left_out = plan_schemes(monitor, intervals, abilities.offers)
     _require_what_is_named(paths, schemes)
+    _require_cgroups(paths, "a probe", (found.path for probe in monitor.probes for found in probe.filters))
     _require_files(monitor, abilities)
     plan = KdamondPlan(
         operations=monitor.operations,
@@ -137,18 +153,23 @@ def _require_files(monitor: Monitor, abilities: Abilities) -> None:
 def _require_what_is_named(paths: KernelPaths, schemes: Iterable[SchemePlan]) -> None:
     """Raise `Unsupported` for a cgroup or a NUMA node that is not there.
 
-    The kernel would refuse everything because of the cgroup, with ENOMEM, and take the node in silence.
+    The kernel would take the node in silence.
     """
     for scheme in schemes:
-        for path in scheme.cgroups:
-            if cgroups.lacks(paths.sysfs, path):
-                raise Unsupported(
-                    f"scheme {scheme.name} names the cgroup {path}, which is not there, or without the memory "
-                    "controller: make it first, or write its path as /proc/PID/cgroup shows it"
-                )
+        _require_cgroups(paths, f"scheme {scheme.name}", scheme.cgroups)
         for node in scheme.nodes:
             if not memory_nodes.has(paths.sysfs, node):
                 raise Unsupported(f"scheme {scheme.name} names the NUMA node {node}, which this host does not have")
+
+
+def _require_cgroups(paths: KernelPaths, who: str, named: Iterable[str | None]) -> None:
+    """Raise `Unsupported` for a cgroup that is not there: the kernel would refuse everything for it, with ENOMEM."""
+    for path in named:
+        if path is not None and cgroups.lacks(paths.sysfs, path):
+            raise Unsupported(
+                f"{who} names the cgroup {path}, which is not there, or without the memory controller: make it first, "
+                "or write its path as /proc/PID/cgroup shows it"
+            )
 
 
 def instead_of_tuning(monitor: Monitor) -> str | None:

@@ -65,6 +65,16 @@ def test_a_slot_that_is_there_tells_which_files_there_are(kernel: FakeKernel, co
     assert "can only be tried by writing" in printed(kernel, config, ACTING)[0]
 
 
+def test_who_is_in_the_way_is_named(fake_kernel: Callable[..., FakeKernel], config: ConfigFlag) -> None:
+    kernel = fake_kernel(kernel="7.3", enabled=["damon_stat"])
+    assert not any("while it is so" in line for line in printed(kernel, config, ACTING))
+    kept = ACTING.replace(", takeover: [damon_stat]", "")
+    assert any("while it is so: damon_stat holds DAMON" in line for line in printed(kernel, config, kept))
+    kernel.parameter("damon_stat", "enabled").write_text("N")
+    stage_somebodys(kernel)
+    assert any("while it is so: another tool has left" in line for line in printed(kernel, config, kept))
+
+
 def test_a_monitor_that_would_not_start_says_why(kernel: FakeKernel, config: ConfigFlag) -> None:
     lines = printed(kernel, config, "monitors: [{name: db, operations: vaddr, processes: {match: [{comm: nobody}]}}]")
     assert any(re.match("# does not start now: no process matches", line) for line in lines)

@@ -232,7 +232,7 @@ def record(
 
     Without any of them, everything is recorded: the configured monitors, and the kdamonds of others. It ends after
     --duration, with the process or COMMAND, or when interrupted. Beside an exporter that serves, its kdamonds are
-    called sysfs0, sysfs1 and so on, in the order of its monitors.
+    called sysfs0, sysfs1 and so on, by their slots: at first in the order of its monitors.
     """
     from damon_exporter import recorder
 

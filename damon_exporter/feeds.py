@@ -88,11 +88,12 @@ class TraceFeed:
         return (self._problem,) if self._problem else ()
 
     def expect(self, events_per_second: float) -> None:
-        """Make the buffers larger if need be; what they hold stays."""
+        """Make the buffers larger if need be; what they hold stays. Smaller ones do, as long as nobody is late."""
         try:
             self._ring.expect(events_per_second)
         except KernelError as error:
-            self._fail(error)
+            self.errors["trace_ring"] += 1
+            log.warning("the trace buffers stay as they are: %s", error)
 
     def wait(self, seconds: float) -> None:
         """Wait for a buffer to fill, at most for ``seconds``."""

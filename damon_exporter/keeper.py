@@ -49,6 +49,8 @@ class Keeper:
         self._reason = ""
         self._told_dropped: int | None = None
         self._starts = 0
+        self._has_warned = False
+        self._inherited = False
         self._pid = 0
         self._intervals: Intervals | None = None
         self._started = 0.0
@@ -102,7 +104,7 @@ class Keeper:
             if difference is None:
                 self._following.begin(planned)
                 self._run(pid, planned, now)
-                self._intervals = slot.intervals()
+                self._inherited, self._intervals = True, slot.intervals()
                 return
         log.info("monitor %s: stopping the kdamond of an earlier run: %s", self.monitor.name, difference)
         hold.claim.stop(slot, pid)
@@ -154,6 +156,7 @@ class Keeper:
             addr_unit=plan.addr_unit or 1,
             schemes=self._schemes.schemes,
             in_force_since_ns=self._known_since_ns if intervals == planned else None,
+            inherited=self._inherited,
         )
 
     @property
@@ -170,8 +173,8 @@ class Keeper:
 
         By a commit if that suffices, otherwise by a restart.
         """
-        if before and _watch_the_same(before.monitor, self.monitor):
-            self._share_targets(before)
+        if before:
+            self.inherit(before)
         nothing = self.missing(now)
         if before and before._pid and not nothing and before._goes_on_as(self.monitor):
             self._go_on(before, hold, now)
@@ -190,20 +193,26 @@ class Keeper:
         """Can the kdamond that runs become another monitor's? Ranges that processes are given stay as they are."""
         return self._planned is not None and self.monitor.operations == monitor.operations != "fvaddr"
 
-    def _share_targets(self, before: "Keeper") -> None:
-        """Watch the same processes, or the same command, which is not started twice."""
-        if self.targets is not before.targets:
+    def inherit(self, before: "Keeper") -> None:
+        """Watch on the same processes, or the same command, which is not started twice; count restarts on."""
+        if before.monitor.name == self.monitor.name:
+            self._starts = max(self._starts, before._starts)
+        if _watch_the_same(before.monitor, self.monitor) and self.targets is not before.targets:
             self.targets.end()
             self.targets = before.targets
             self._following = Following(self.monitor, self.targets, self._paths)
 
     def _go_on(self, before: "Keeper", hold: Hold, now: float) -> None:
         """Take over a kdamond that runs."""
-        self._pid, self._starts, self._started = before._pid, before._starts, before._started
-        self._intervals = before._intervals
+        self._pid, self._started, self._intervals = before._pid, before._started, before._intervals
+        self._starts = max(self._starts, 1)
+        self._inherited = before._inherited or before.monitor.name != self.monitor.name
         try:
             self._following.succeed(before._following, hold, self._pid, now)
             self._known_since_ns = time.monotonic_ns()
+            if self._planned:
+                self._schemes.carry_on(before._schemes, self._planned.plan)
+            self._warn()
         except KernelError:
             if hold.slot.pid() != self._pid:
                 self._pid = before._pid = 0
@@ -263,13 +272,20 @@ class Keeper:
         self._starts += 1
         self._ending, self._changed_since, self._is_theirs = False, None, False
         self._schemes.begin()
-        self._known_since_ns = 0
+        self._inherited, self._known_since_ns = False, 0
         self._failing.reset()
         log.info("monitor %s: kdamond %d runs in slot %d", self.monitor.name, pid, self.index)
+        self._warn()
+
+    def _warn(self) -> None:
+        """Say once what is asked for and not done here."""
+        if self._planned is None or self._has_warned:
+            return
+        self._has_warned = True
         instead = planning.instead_of_tuning(self.monitor)
-        if instead and not planned.plan.tuned and self._starts == 1:
+        if instead and not self._planned.plan.tuned:
             log.warning("monitor %s: %s: %s", self.monitor.name, planning.NO_TUNING, instead)
-        for sentence in planned.left_out:
+        for sentence in self._planned.left_out:
             log.warning("monitor %s: %s", self.monitor.name, sentence)
 
     def _examine(self, hold: Hold, now: float) -> None:

@@ -26,6 +26,12 @@ class OwnSchemes:
         """A kdamond has just been started or adopted: nothing is known of its schemes."""
         self.schemes, self._asked = (), None
 
+    def carry_on(self, before: "OwnSchemes", plan: KdamondPlan) -> None:
+        """The kdamond goes on with this plan: of schemes that stay where they are, what was known before stands."""
+        stay = {(i, scheme.name, scheme.action) for i, scheme in enumerate(plan.schemes, 1)}
+        known = before.schemes or ()
+        self.schemes = tuple(one for one in known if (one.shown.index, one.label, one.shown.action) in stay)
+
     def distrust(self) -> None:
         """Somebody may have other schemes in their place."""
         if self.schemes:

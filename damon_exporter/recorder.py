@@ -130,11 +130,11 @@ def record(
 def _at_once(config: Config) -> Config:
     """Whoever asks for a recording wants it now, unless a tree that somebody has left is to be thrown away for it.
 
-    And he wants to look: schemes are left out.
+    And he wants to look: schemes are left out, and nothing pauses.
     """
-    config = config.model_copy(
-        update={"monitors": tuple(monitor.model_copy(update={"schemes": ()}) for monitor in config.monitors)}
-    )
+    looking = {"schemes": (), "pause": False}
+    monitors = tuple(monitor.model_copy(update=looking) for monitor in config.monitors)
+    config = config.model_copy(update={"monitors": monitors})
     if "idle_sysfs" in config.kernel.takeover:
         return config
     return config.model_copy(update={"kernel": config.kernel.model_copy(update={"settle": 0.0})})

@@ -2,6 +2,8 @@
 
 import logging
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from damon_exporter.config import ConfigError, load
@@ -28,9 +30,15 @@ class Reloader:
         self._observation: Observation | None = None
         self._one_at_a_time = threading.Lock()
 
-    def attach(self, observation: Observation) -> None:
-        """It has started: from now on it can be reloaded."""
+    @contextmanager
+    def reloading(self, observation: Observation) -> Iterator[None]:
+        """It has started: until the block ends it can be reloaded. A reload that is under way then is waited for."""
         self._observation = observation
+        try:
+            yield
+        finally:
+            with self._one_at_a_time:
+                self._observation = None
 
     def reload(self) -> None:
         """Do it; raises `ReloadFailed`, and then the old configuration runs on."""
@@ -38,19 +46,25 @@ class Reloader:
             raise UnderWay("another reload is under way: nothing is changed by this one, try again when it has ended")
         try:
             if self._observation is None:
-                raise UnderWay("the exporter is just starting: try again in a moment")
+                raise UnderWay("the exporter is just starting or ending: try again in a moment")
             self._go_over(self._observation)
         finally:
             self._one_at_a_time.release()
 
     def _go_over(self, observation: Observation) -> None:
         try:
+            self._require_regular_file()
             observation.reload(load(self._file))
         except (ConfigError, KernelError) as problem:
             observation.note_failed_reload()
             log.error("reload failed, the old configuration runs on: %s", problem)
             raise ReloadFailed(str(problem)) from problem
         log.info("configuration reloaded from %s", self._file or "nothing: there is no --config.file")
+
+    def _require_regular_file(self) -> None:
+        """Raise `ConfigError` for a pipe, say, which nobody may ever write to again."""
+        if self._file is not None and self._file.exists() and not self._file.is_file():
+            raise ConfigError([f"{self._file} is no regular file: it cannot be read again; restart the exporter"])
 
     def answer(self) -> Told:
         """Do it, and tell how it went."""

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from queue import SimpleQueue
 
 from damon_exporter.config import Config
 from damon_exporter.containers.names import ContainerNames
@@ -46,7 +47,7 @@ class Sampler:
         self._config = config
         self._names = names
         self._passes = passes
-        self._successors: tuple[Config, ContainerNames, Passes | None] | None = None
+        self._successors: SimpleQueue[tuple[Config, ContainerNames, Passes | None]] = SimpleQueue()
         self._paths = paths
         self._feed = feed
         self._supervisor = supervisor
@@ -61,7 +62,7 @@ class Sampler:
 
     def reload(self, config: Config, names: ContainerNames, passes: Passes | None) -> None:
         """Go on with these from the next look on; for other threads."""
-        self._successors = config, names, passes
+        self._successors.put((config, names, passes))
         self._loaded, self._reload_failed = time.time(), False
 
     def note_failed_reload(self) -> None:
@@ -78,8 +79,8 @@ class Sampler:
         self._watches.close()
 
     def _work(self) -> float:
-        if self._successors is not None:
-            self._succeed(*self._successors)
+        while not self._successors.empty():
+            self._succeed(*self._successors.get())
         self._feed.wait(min(max(self._due - time.monotonic(), 0.0), LONGEST_WAIT))
         self._take_in(time.monotonic())
         if (now := time.monotonic()) >= self._due:
@@ -88,7 +89,6 @@ class Sampler:
         return 0.0
 
     def _succeed(self, config: Config, names: ContainerNames, passes: Passes | None) -> None:
-        self._successors = None
         self._feed.expect(events_per_second(config))
         if config.export != self._config.export:
             self._watches.reconfigure(config.export)

@@ -40,8 +40,7 @@ def serve(config: Config, config_file: Path | None, paths: KernelPaths, web: Web
     app = make_app(published, web.telemetry_path, reloader.answer if web.lifecycle else None)
     with Server(web.addresses, app) as server:
         _say_where(server, web.telemetry_path)
-        with Observation(config, paths, published, stop.fail) as observation:
-            reloader.attach(observation)
+        with Observation(config, paths, published, stop.fail) as observation, reloader.reloading(observation):
             stop.wait()
             log.info("stopping")
 

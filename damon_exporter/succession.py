@@ -67,15 +67,24 @@ class Succession:
     def rehearse(self, abilities: Abilities) -> None:
         """Look whether everything that is new can be planned on this kernel; raises `KernelError`."""
         for step in self._changing():
-            if step.before and step.before.disputed:
-                raise NotOurs(
-                    f"monitor {step.before.monitor.name} has just been changed by another tool: try again later"
-                )
             if step.after:
                 step.after.rehearse(abilities)
 
-    def carry_out(self, hold_of: HoldOf, now: float) -> None:
-        """Do it, or raise `KernelError` with everything as it was before."""
+    def require_undisputed(self) -> None:
+        """Raise `NotOurs` if another tool has changed something that would be touched."""
+        touched = self.steps if self.needs_more_slots else self._changing()
+        for keeper in (step.before for step in touched):
+            if keeper and keeper.disputed:
+                raise NotOurs(f"monitor {keeper.monitor.name} has just been changed by another tool: try again later")
+
+    def inherit(self) -> None:
+        """Let those who follow somebody watch on what he watches, where that is the same."""
+        for step in self._changing():
+            if step.before and step.after:
+                step.after.inherit(step.before)
+
+    def carry_out(self, hold_of: HoldOf, now: float) -> list[Keeper]:
+        """Do it, or raise `KernelError` with everything as it was before; return who could not be stopped."""
         done: list[Step] = []
         try:
             for step in self._changing():
@@ -86,9 +95,8 @@ class Succession:
             for step in reversed(done):
                 self._undo(step, hold_of, now)
             raise
-        for step in self._changing():
-            if step.before and step.after is None:
-                self._dismiss(step.before, hold_of)
+        going = (step.before for step in self._changing() if step.before and step.after is None)
+        return [keeper for keeper in going if not self._dismiss(keeper, hold_of)]
 
     def forget(self, done: bool) -> None:
         """End what those leave behind who keep nothing any more: commands, descriptors."""
@@ -114,8 +122,10 @@ class Succession:
             name = (step.before or step.after).monitor.name
             log.error("monitor %s could not be put back at once: %s", name, problem)
 
-    def _dismiss(self, keeper: Keeper, hold_of: HoldOf) -> None:
+    def _dismiss(self, keeper: Keeper, hold_of: HoldOf) -> bool:
         try:
             keeper.stop(hold_of(keeper))
         except KernelError as problem:
             log.error("monitor %s is not kept any more and could not be stopped: %s", keeper.monitor.name, problem)
+            return False
+        return True

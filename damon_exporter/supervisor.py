@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 from damon_exporter.config import Config, Monitor
 from damon_exporter.containers.named import PodLookup, no_pod
@@ -55,7 +56,8 @@ class Supervisor:
         self._awaits_names = False
         self._tree = DamonTree(paths.damon_admin)
         self._pod_of = pod_of
-        keepers = [self._keeper(monitor, index) for index, monitor in enumerate(config.monitors)]
+        self._former_failed_commits = 0
+        keepers = [self._keeper(monitor, index, config) for index, monitor in enumerate(config.monitors)]
         self._tenure = Tenure(config.kernel, paths, self._tree, keepers, sysfs_source)
         self._looking = threading.Lock()
         self._blocked: Mapping[str, str] = {}
@@ -73,7 +75,7 @@ class Supervisor:
     @property
     def failed_commits(self) -> int:
         """How many changes of targets the kernel did not take."""
-        return sum(keeper.failed_commits for keeper in self._keepers)
+        return self._former_failed_commits + sum(keeper.failed_commits for keeper in self._keepers)
 
     @property
     def commands_ended(self) -> bool:
@@ -84,8 +86,8 @@ class Supervisor:
     def _keepers(self) -> Sequence[Keeper]:
         return self._tenure.keepers
 
-    def _keeper(self, monitor: Monitor, index: int) -> Keeper:
-        return Keeper(monitor, index, self._paths, self._kernel.settle, self._pod_of)
+    def _keeper(self, monitor: Monitor, index: int, config: Config) -> Keeper:
+        return Keeper(monitor, index, self._paths, config.kernel.settle, self._pod_of)
 
     def reload(self, config: Config) -> None:
         """Go on with other monitors; for other threads. Raises `KernelError` with everything as it was."""
@@ -99,11 +101,13 @@ class Supervisor:
 
     def _succeed(self, config: Config) -> None:
         slots = self._tree.size() if self._tenure.held else 0
-        succession = Succession(self._keepers, config.monitors, slots, self._keeper)
+        succession = Succession(self._keepers, config.monitors, slots, partial(self._keeper, config=config))
         done = False
         try:
             self._tenure.succeed(succession, config.kernel, time.monotonic())
             self._kernel, done = config.kernel, True
+            going = set(succession.before) - set(succession.after)
+            self._former_failed_commits += sum(keeper.failed_commits for keeper in going)
         finally:
             succession.forget(done)
 

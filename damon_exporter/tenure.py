@@ -2,8 +2,9 @@
 
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 from damon_exporter.backoff import BackOff
 from damon_exporter.config import Kernel
@@ -13,11 +14,11 @@ from damon_exporter.kernel import features
 from damon_exporter.kernel.claim import Claim
 from damon_exporter.kernel.commands import CommandWriter
 from damon_exporter.kernel.damon_sysfs import DamonTree, Slot
-from damon_exporter.kernel.errors import Busy, KernelError, NotOurs, Stuck
+from damon_exporter.kernel.errors import Busy, KernelError, NotOurs, Stuck, Unsupported
 from damon_exporter.kernel.modules import MODULES
 from damon_exporter.kernel.ownership import Holder, Survey, TreeLock, contents, survey
 from damon_exporter.kernel.paths import KernelPaths
-from damon_exporter.planning import TUNING, Abilities, abilities_of
+from damon_exporter.planning import EVERYTHING, TUNING, Abilities, abilities_of
 from damon_exporter.succession import Succession
 
 log = logging.getLogger(__name__)
@@ -47,7 +48,8 @@ class Tenure:
         self._contents: int | None = None
         self._has_looked = False
         self._left_unfinished: int | None = None
-        self._absence = BackOff(max(kernel.settle, SHORTEST_ABSENCE), LONGEST_BACK_OFF)
+        self._absence = _absence(kernel)
+        self._leaving: list[Keeper] = []
         self._not_before = 0.0
         self._offers: frozenset[str] | None = None
         self.slot_features: Mapping[str, bool] = {}
@@ -76,41 +78,62 @@ class Tenure:
     @property
     def _slots(self) -> int:
         """How many slots we make."""
-        return max(len(self.keepers), self._kernel.slots or 0)
+        return _slots_for(self.keepers, self._kernel)
 
     def succeed(self, succession: Succession, kernel: Kernel, now: float) -> None:
-        """Go on with other monitors, which wait while nothing is ours; raises `KernelError`, and all is as it was."""
+        """Go on with other monitors, which wait while nothing is ours.
+
+        Raises `KernelError`, and then the old ones go on; their kdamonds may be others if slots had to be made.
+        """
         if self.stuck:
             raise Stuck("a command to a kdamond has not been answered yet: try again later")
+        if self._claim and self._claim.stopped_modules and kernel.on_exit != "stop":
+            first = min(self._claim.stopped_modules)
+            raise Unsupported(
+                f"kernel.on_exit: {kernel.on_exit} leaves no room for {first}, which this exporter has stopped and "
+                "starts again when it ends; use stop, or restart the exporter"
+            )
         if self.held and self._claim:
-            self._carry_out(self._claim, succession, now)
+            self._carry_out(self._claim, succession, kernel, now)
+        elif kernel.control == "auto":
+            succession.rehearse(replace(EVERYTHING, region_schemes=self._sysfs_source))
+        if kernel.settle != self._kernel.settle:
+            self._absence = _absence(kernel)
         self.keepers, self._kernel = succession.after, kernel
 
-    def _carry_out(self, claim: Claim, succession: Succession, now: float) -> None:
+    def _carry_out(self, claim: Claim, succession: Succession, kernel: Kernel, now: float) -> None:
         abilities = self._abilities(claim, succession.after)
         succession.rehearse(abilities)
+        succession.require_undisputed()
         if succession.needs_more_slots:
             log.warning(
                 "there are more monitors than slots, and DAMON makes none without throwing away all: every monitor is "
                 "started anew. kernel.slots makes room beforehand"
             )
-            self._make_anew(claim, succession.after)
+            self._start_anew(claim, succession, kernel, now)
             return
-        succession.carry_out(lambda keeper: Hold(claim, self._tree.slot(keeper.index), abilities), now)
+        self._leaving += succession.carry_out(lambda keeper: Hold(claim, self._tree.slot(keeper.index), abilities), now)
 
-    def _make_anew(self, claim: Claim, keepers: Sequence[Keeper]) -> None:
-        """Throw all slots away and make more; the monitors are started at the next look."""
+    def _start_anew(self, claim: Claim, succession: Succession, kernel: Kernel, now: float) -> None:
+        """Throw all slots away, make more, and start everything; if that fails, the old monitors are started again."""
         for keeper, hold in self._holds(claim):
             keeper.stop(hold)
-        before = {keeper: keeper.index for keeper in keepers}
-        for index, keeper in enumerate(keepers):
-            keeper.index = index
+        before = {keeper: keeper.index for keeper in succession.before}
         try:
-            claim.make_slots(max(len(keepers), self._kernel.slots or 0))
-        except KernelError:
+            self._fill_new_slots(claim, succession, kernel, now)
+        except KernelError as problem:
+            self._leaving += [keeper for keeper in succession.after if not self._dismissed(claim, keeper)]
             for keeper, index in before.items():
                 keeper.index = index
-            raise
+            raise type(problem)(f"{problem}. The monitors of the old configuration are started anew") from problem
+
+    def _fill_new_slots(self, claim: Claim, succession: Succession, kernel: Kernel, now: float) -> None:
+        claim.make_slots(_slots_for(succession.after, kernel))
+        for index, keeper in enumerate(succession.after):
+            keeper.index = index
+        succession.inherit()
+        for keeper in succession.after:
+            keeper.succeed(None, self._hold(claim, keeper), now)
 
     def look(self) -> Survey:
         """Survey the tree. What looks unfinished is a killed exporter's only if it was so at our first look, and is
@@ -149,8 +172,22 @@ class Tenure:
         if not self.held or self._claim is None or self.stuck:
             return
         self._claim.stop_modules(self._modules_to_stop())
+        self._leaving = [keeper for keeper in self._leaving if not self._dismissed(self._claim, keeper)]
         for keeper, hold in self._holds(self._claim):
             keeper.look_after(hold, now)
+
+    def _dismissed(self, claim: Claim, keeper: Keeper) -> bool:
+        """Stop what is not kept any more, unless it has become somebody else's; False if that must be tried again."""
+        hold = self._hold(claim, keeper)
+        try:
+            if not keeper.is_theirs(hold.slot):
+                keeper.stop(hold)
+        except (NotOurs, Unsupported):
+            return True
+        except KernelError as problem:
+            log.debug("monitor %s, which is not kept any more, still runs: %s", keeper.monitor.name, problem)
+            return False
+        return True
 
     def check(self, seen: Survey, now: float) -> None:
         """Lose the tree if another tool has made it its own, and not only for a moment: then observe it."""
@@ -182,7 +219,7 @@ class Tenure:
             claim.start_modules()
             return
         try:
-            self._release_patiently(claim)
+            _patiently(lambda: claim.release(self._is_theirs))
         except NotOurs as theirs:
             log.warning("not cleaned up: %s", theirs)
         except KernelError as error:
@@ -190,12 +227,19 @@ class Tenure:
 
     def _stop_acting(self, claim: Claim) -> None:
         """Turn off those of our kdamonds that do more than count: nobody would look after them."""
-        for keeper, hold in self._holds(claim):
+        for keeper in (*self.keepers, *self._leaving):
+            if not any(scheme.acts for scheme in keeper.monitor.schemes):
+                continue
             try:
-                if any(scheme.acts for scheme in keeper.monitor.schemes) and not keeper.is_theirs(hold.slot):
-                    keeper.stop(hold)
+                _patiently(partial(self._stop_ours, self._hold(claim, keeper), keeper))
             except KernelError as error:
                 log.error("monitor %s goes on, and acts: %s", keeper.monitor.name, error)
+
+    @staticmethod
+    def _stop_ours(hold: Hold, keeper: Keeper) -> None:
+        if keeper.is_theirs(hold.slot):
+            raise NotOurs("somebody has changed it, so it is his")
+        keeper.stop(hold)
 
     def _lose(self, now: float) -> None:
         delay = self._absence.next()
@@ -246,9 +290,10 @@ class Tenure:
         self.held = True
 
     def _holds(self, claim: Claim) -> Iterator[tuple[Keeper, Hold]]:
-        abilities = self._abilities(claim, self.keepers)
-        for keeper in self.keepers:
-            yield keeper, Hold(claim, self._tree.slot(keeper.index), abilities)
+        return ((keeper, self._hold(claim, keeper)) for keeper in self.keepers)
+
+    def _hold(self, claim: Claim, keeper: Keeper) -> Hold:
+        return Hold(claim, self._tree.slot(keeper.index), self._abilities(claim, self.keepers))
 
     def _probe_slot(self) -> None:
         self.slot_features = features.slot_features(self._tree.slot(0))
@@ -264,15 +309,25 @@ class Tenure:
     def _modules_to_stop(self) -> frozenset[str]:
         return frozenset(self._kernel.takeover).intersection(MODULES)
 
-    def _release_patiently(self, claim: Claim) -> None:
-        deadline = time.monotonic() + RELEASE_PATIENCE
-        while True:
-            try:
-                claim.release(self._is_theirs)
-                return
-            except Busy:
-                if time.monotonic() > deadline:
-                    raise
-
     def _is_theirs(self, slot: Slot) -> bool:
         return any(keeper.index == slot.index and keeper.is_theirs(slot) for keeper in self.keepers)
+
+
+def _patiently(step: Callable[[], None]) -> None:
+    """Do it, again and again while another tool's command is in the way, for a while."""
+    deadline = time.monotonic() + RELEASE_PATIENCE
+    while True:
+        try:
+            step()
+            return
+        except Busy:
+            if time.monotonic() > deadline:
+                raise
+
+
+def _slots_for(keepers: Sequence[Keeper], kernel: Kernel) -> int:
+    return max(len(keepers), kernel.slots or 0)
+
+
+def _absence(kernel: Kernel) -> BackOff:
+    return BackOff(max(kernel.settle, SHORTEST_ABSENCE), LONGEST_BACK_OFF)

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from driving import on_both
 from running import Running, path_flags
 
 from damon_exporter.testing.fake_kernel import FakeKernel
@@ -18,15 +19,21 @@ GOOD = """
 kernel: {settle: 0s, allow_actions: true, slots: 3}
 export: {publish: 100ms}
 monitors:
-- {name: a, operations: paddr, ranges: [[1GiB, 2GiB]], intervals: {sample: 5ms, aggregation: 100ms}}
+- name: a
+  schemes: [{name: all, action: stat}]
+  operations: paddr
+  ranges: [[1GiB, 2GiB]]
+  intervals: {sample: 5ms, aggregation: 100ms}
 - {name: b, operations: paddr, ranges: [[1GiB, 2GiB]], intervals: {sample: 5ms, aggregation: 100ms}}
 - {name: c, operations: paddr, ranges: [[1GiB, 2GiB]], intervals: {sample: 5ms, aggregation: 100ms}}
 """
 CHANGED = GOOD.replace(
-    "name: a, operations: paddr, ranges: [[1GiB, 2GiB]], intervals: {sample: 5ms, aggregation: 100ms",
-    ("name: a, operations: paddr, ranges: [[1GiB, 2GiB]], intervals: {sample: 5ms, aggregation: 200ms"),
+    "\n  intervals: {sample: 5ms, aggregation: 100ms}", "\n  intervals: {sample: 5ms, aggregation: 200ms}"
 )
+ACTING = GOOD.replace("action: stat", "action: pageout")
 NAMES = ("a", "b", "c")
+ALWAYS = ("damon_monitored_bytes", "damon_access_band_bytes", "damon_idle_age_seconds_gcount")
+ALWAYS_OF = {"a": ("damon_scheme_tried_bytes_total", "damon_scheme_active")}
 
 
 class Exporter(Running):
@@ -37,6 +44,7 @@ class Exporter(Running):
         file.write_text(GOOD)
         super().__init__(*path_flags(kernel.paths), f"--config.file={file}", *flags)
         self.wait_for(lambda: all(self.value("damon_snapshots_total", monitor=name) for name in NAMES))
+        self.wait_for(lambda: self.value("damon_scheme_tried_bytes_total", monitor="a"))
 
     def hang_up(self, text: str) -> None:
         """Change the file, and send SIGHUP."""
@@ -77,12 +85,12 @@ def scraped_without_a_gap(exporter: Exporter) -> Iterator[None]:
         while not over.is_set():
             status, text = exporter.fetch("/metrics")
             scrapes += 1
-            for name in NAMES:
-                for series in ("damon_monitored_bytes", "damon_access_band_bytes", "damon_idle_age_seconds_gcount"):
-                    if not any(
-                        line.startswith(f"{series}{{") and f'monitor="{name}"' in line for line in text.splitlines()
-                    ):
-                        missing.append(f"{status} {series} {name}")
+            missing.extend(
+                f"{status} {series} {name}"
+                for name in NAMES
+                for series in (*ALWAYS, *ALWAYS_OF.get(name, ()))
+                if not any(line.startswith(f"{series}{{") and f'monitor="{name}"' in line for line in text.splitlines())
+            )
             time.sleep(0.02)
 
     thread = threading.Thread(target=scrape)
@@ -97,6 +105,7 @@ def scraped_without_a_gap(exporter: Exporter) -> Iterator[None]:
     assert missing == []
 
 
+@on_both
 def test_a_good_file_is_taken_over_on_sighup_without_a_gap(exporter: Exporter, kernel: FakeKernel) -> None:
     before = kernel.read("0/pid")
     loaded = exporter.value("damon_exporter_config_last_reload_success_timestamp_seconds")
@@ -113,7 +122,7 @@ def test_a_good_file_is_taken_over_on_sighup_without_a_gap(exporter: Exporter, k
     ("text", "problem"),
     [
         ("monitors: [{name: a", "line 1"),
-        (GOOD.replace("name: b", "name: a"), "names monitors\\[0\\] already"),
+        (GOOD.replace("{name: b", "{name: a"), "names monitors\\[0\\] already"),
         (GOOD.replace("slots: 3", "slots: 3, source: sysfs"), "kernel.source cannot be changed by a reload"),
     ],
 )
@@ -155,6 +164,32 @@ def test_while_a_command_is_blocked_scrapes_go_on_and_the_reload_comes_after_it(
         assert told.startswith("another reload is under way")
         exporter.wait_for(lambda: exporter.value("damon_monitored_bytes", monitor="b") == 2 << 30)
     assert exporter.successful() == 1
+
+
+def test_a_monitor_that_begins_to_act_just_when_the_exporter_ends_is_stopped_all_the_same(
+    kernel: FakeKernel, tmp_path: Path
+) -> None:
+    keep = "slots: 3, on_exit: keep"
+    with Exporter(kernel, tmp_path / "config.yaml", "--web.enable-lifecycle") as exporter:
+        exporter.file.write_text(GOOD.replace("slots: 3", keep))
+        assert exporter.post()[0] == 200
+        kernel.delay("*/kdamonds/0/state", "write", 3.0, count=1)
+        exporter.file.write_text(ACTING.replace("slots: 3", keep))
+        asking = threading.Thread(target=exporter.post)
+        asking.start()
+        exporter.wait_for(lambda: kernel.read("0/contexts/0/schemes/1/action") == "pageout")
+        assert exporter.stop() == 0
+        asking.join()
+    assert [kernel.read(f"{slot}/state") for slot in range(3)] == ["off", "on", "on"]
+
+
+def test_a_pipe_is_not_read_again(exporter: Exporter) -> None:
+    exporter.file.unlink()
+    os.mkfifo(exporter.file)
+    os.kill(exporter.process.pid, signal.SIGHUP)
+    exporter.wait_for(lambda: exporter.successful() == 0)
+    assert "is no regular file" in exporter.log
+    assert exporter.stop() == 0
 
 
 def test_what_is_published_changes_without_a_gap(exporter: Exporter) -> None:

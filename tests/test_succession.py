@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from driving import Driven, everything, on_both, wait_for
+from driving import Driven, everything, on_both, stage_somebodys, wait_for
 from written import WriteLog
 
 from damon_exporter.config.loading import check
@@ -177,6 +177,68 @@ def test_where_none_are_left_every_monitor_is_started_anew_and_that_is_said(
 
 
 @on_both
+def test_a_reload_that_must_make_slots_makes_as_many_as_its_file_asks_for(kernel: FakeKernel) -> None:
+    with Driven(kernel.paths, monitors(node("a"))) as driven:
+        driven.look()
+        reload(driven, monitors(node("a"), node("b"), kernel=SETTLED.replace("}", ", slots: 4}")))
+        assert kernel.read("nr_kdamonds") == "4"
+
+
+@on_both
+def test_what_the_kernel_refuses_once_slots_were_made_brings_the_old_monitors_back(kernel: FakeKernel) -> None:
+    with Driven(kernel.paths, monitors(node("a"))) as driven:
+        driven.look()
+        kernel.fail("*/kdamonds/1/contexts/0/monitoring_attrs/intervals/aggr_us", "write", errno.EINVAL, count=1)
+        with pytest.raises(Rejected, match="The monitors of the old configuration are started anew"):
+            reload(driven, monitors(node("a", "200ms"), node("b", "300ms")))
+        assert {name: kdamond.intervals.aggregation_us for name, kdamond in driven.own.items()} == {"a": 100_000}
+
+
+@on_both
+def test_where_slots_must_be_made_what_somebody_has_just_changed_is_left_to_him(kernel: FakeKernel) -> None:
+    with Driven(kernel.paths, monitors(node("a"))) as driven:
+        driven.look()
+        kernel.write("0/contexts/0/monitoring_attrs/nr_regions/max", 500)
+        driven.look()
+        with pytest.raises(NotOurs, match="has just been changed by another tool"):
+            reload(driven, monitors(node("a"), node("b")))
+        assert kernel.read("0/state") == "on"
+
+
+def test_a_command_is_not_started_twice_though_slots_are_made(kernel: FakeKernel) -> None:
+    bench = "- {name: bench, operations: vaddr, command: [sleep, '1000'], regions: {max: %d}}\n"
+    with Driven(kernel.paths, monitors(bench % 900)) as driven:
+        driven.look()  # the kernel refuses a pid that it does not know
+        pid = int(kernel.read("0/contexts/0/targets/0/pid_target"))
+        kernel.add_process(pid, "sleep")
+        driven.look()
+        reload(driven, monitors(bench % 800, node("b")))
+        assert set(driven.own) == {"bench", "b"}
+        assert kernel.read("0/contexts/0/targets/0/pid_target") == str(pid)
+        assert kernel.read("0/contexts/0/monitoring_attrs/nr_regions/max") == "800"
+
+
+@on_both
+def test_a_monitor_that_could_not_be_stopped_is_stopped_at_a_later_look(kernel: FakeKernel) -> None:
+    with Driven(kernel.paths, monitors(node("a"), node("b", more=SCHEME))) as driven:
+        driven.look()
+        kernel.fail("*/kdamonds/1/state", "write", errno.EPERM, count=1)
+        driven.supervisor.reload(check(parse(monitors(node("a")))))
+        assert kernel.read("1/state") == "on"
+        driven.look()
+        assert kernel.read("1/state") == "off"
+
+
+def test_what_somebody_starts_in_a_slot_that_was_left_is_his(kernel: FakeKernel) -> None:
+    with Driven(kernel.paths, monitors(node("a"), node("b"))) as driven:
+        driven.look()
+        reload(driven, monitors(node("a")))
+        kernel.write("1/state", "on")
+        driven.look_for(10)
+        assert kernel.read("1/state") == "on"
+
+
+@on_both
 def test_a_monitor_that_is_not_wanted_any_more_stops(kernel: FakeKernel) -> None:
     with Driven(kernel.paths, monitors(node("a"), node("b"))) as driven:
         driven.look()
@@ -307,6 +369,107 @@ def test_while_the_tree_is_somebodys_other_monitors_wait(kernel: FakeKernel) -> 
         driven.look()
         reload(driven, monitors(node("b"), node("c")))
         assert set(driven.waiting) == {"b", "c"}
+
+
+@on_both
+def test_even_then_a_file_that_could_never_run_is_refused(kernel: FakeKernel) -> None:
+    stage_somebodys(kernel)
+    with Driven(kernel.paths, monitors(node("a"))) as driven:
+        driven.look()
+        with pytest.raises(Unsupported, match="the cgroup /gone, which is not there"):
+            reload(driven, monitors(node("a", more=MISSING_CGROUP)))
+        assert set(driven.waiting) == {"a"}
+
+
+def test_a_probe_of_a_cgroup_that_is_not_there_is_refused(kernel: FakeKernel) -> None:
+    gone = ", probes: [{filters: [{type: memcg, path: /gone, allow: true}]}]"
+    with Driven(kernel.paths, monitors(node("a"))) as driven:
+        driven.look()
+        with pytest.raises(Unsupported, match="a probe names the cgroup /gone, which is not there"):
+            reload(driven, monitors(node("a", more=gone)))
+        assert set(driven.own) == {"a"}
+
+
+# What is told goes on.
+
+
+@on_both
+def test_schemes_that_stay_are_told_of_without_a_gap(kernel: FakeKernel) -> None:
+    with Driven(kernel.paths, monitors(node("a", more=SCHEME))) as driven:
+        wait_for(lambda: driven.look() and driven.own["a"].schemes)
+        told = driven.own["a"].schemes or ()
+        driven.supervisor.reload(check(parse(monitors(node("a", "200ms", more=SCHEME)))))
+        driven.look()
+        assert [scheme.label for scheme in driven.own["a"].schemes or ()] == [scheme.label for scheme in told]
+
+
+@on_both
+def test_the_history_of_a_kdamond_stays_with_the_monitor_that_had_it(kernel: FakeKernel) -> None:
+    with Driven(kernel.paths, monitors(node("a", more=SCHEME))) as driven:
+        driven.look()
+        assert not driven.own["a"].inherited
+        reload(driven, monitors(node("a", "200ms", more=SCHEME)))
+        assert not driven.own["a"].inherited
+        reload(driven, monitors(node("b", "200ms", more=SCHEME)))
+        assert driven.own["b"].inherited
+        assert driven.own["b"].restarts == 0
+
+
+@on_both
+def test_restarts_by_reloads_are_counted_on(kernel: FakeKernel) -> None:
+    kernel.add_process(100, "postgres")
+    with Driven(kernel.paths, monitors(node("a"))) as driven:
+        driven.look()
+        reload(driven, monitors(processes("a")))
+        assert driven.own["a"].restarts == 1
+        reload(driven, monitors(node("a")))
+        assert driven.own["a"].restarts == 2
+
+
+@on_both
+def test_failed_commits_of_monitors_that_have_gone_stay_counted(kernel: FakeKernel) -> None:
+    kernel.add_process(100, "postgres")
+    with Driven(kernel.paths, monitors(processes())) as driven:
+        driven.look_for(6)
+        kernel.fail("*/kdamonds/0/state", "write", errno.EINVAL, count=1)
+        kernel.add_process(101, "postgres")
+        driven.look_for(6)
+        failed = driven.supervisor.failed_commits
+        assert failed > 0
+        reload(driven, monitors(node("other")))
+        assert driven.supervisor.failed_commits == failed
+
+
+def test_what_a_commit_leaves_out_is_said(fake_kernel: Start, caplog: pytest.LogCaptureFixture) -> None:
+    kernel = fake_kernel(kernel="6.12")
+    optional = ", schemes: [{name: new, action: stat, ops_filters: [{type: unmapped}], optional: true}]"
+    with Driven(kernel.paths, monitors(node("a"))) as driven:
+        driven.look()
+        reload(driven, monitors(node("a", more=optional)))
+        assert "scheme new is left out, as this kernel lacks" in caplog.text
+
+
+# How it ends.
+
+
+def test_modules_that_were_stopped_are_not_forgotten_by_a_reload(fake_kernel: Start) -> None:
+    kernel = fake_kernel(kernel="7.3", enabled=["damon_stat"])
+    with Driven(kernel.paths, monitors(node("a"), kernel="kernel: {settle: 0s, takeover: [damon_stat]}\n")) as driven:
+        driven.look()
+        with pytest.raises(Unsupported, match="on_exit: keep leaves no room for damon_stat"):
+            reload(driven, monitors(node("a"), kernel="kernel: {settle: 0s, on_exit: keep}\n"))
+    assert kernel.parameter("damon_stat", "enabled").read_text().strip() == "Y"
+
+
+@on_both
+def test_what_acts_is_stopped_on_exit_though_another_tools_command_is_under_way(kernel: FakeKernel) -> None:
+    keep = SETTLED.replace("}", ", on_exit: keep}")
+    with Driven(kernel.paths, monitors(node("a", more=SCHEME), kernel=keep)) as driven:
+        driven.look()
+        for operation in ("read", "write"):
+            kernel.fail("*/kdamonds/0/state", operation, errno.EBUSY)
+        threading.Timer(3.0, kernel.clear_faults).start()
+    assert kernel.read("0/state") == "off"
 
 
 @on_both

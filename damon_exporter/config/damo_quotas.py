@@ -5,6 +5,7 @@ from collections.abc import Callable
 from damon_exporter.config import damo_numbers as numbers
 from damon_exporter.config.damo_parts import Part, Placed, given, listed, text
 from damon_exporter.config.damo_values import basis_points, microseconds, milliseconds
+from damon_exporter.config.fields import LARGEST_COUNT
 from damon_exporter.config.quotas import OF_A_CGROUP, OF_A_NODE
 from damon_exporter.units import shown
 
@@ -46,7 +47,7 @@ def quotas(scheme: Part) -> Placed | None:
         goals=_goals(part),
     )
     rest = given(
-        reset_interval=part.placed("reset_interval_ms", milliseconds),
+        reset_interval=part.placed("reset_interval_ms", _reset_interval),
         weights=_weights(part),
         goal_tuner=part.placed("goal_tuner", text, needed=False),
         fail_charge=_fail_charge(part),
@@ -60,6 +61,11 @@ def _time(value: object) -> str | None:
     if 0 < exact < 1:
         raise ValueError(f"{shown(value)} is less than 1 ms, so that damo would write 0, which is no limit; write more")
     return milliseconds(value) if exact else None
+
+
+def _reset_interval(value: object) -> str:
+    """Of what the kernel's 32 bits do not hold, the longest is left."""
+    return "max" if numbers.milliseconds(value) > LARGEST_COUNT else milliseconds(value)
 
 
 def _weights(quota: Part) -> Placed | None:

@@ -46,9 +46,8 @@ def microseconds(value: object) -> str:
 
 
 def milliseconds(value: object) -> str:
-    """A duration in whole milliseconds, ``max`` for what the kernel's 32 bits do not hold."""
-    duration = int(numbers.milliseconds(value))
-    return "max" if duration > LARGEST_COUNT else format_duration(duration * 1000)
+    """A duration in whole milliseconds."""
+    return format_duration(_within(value, int(numbers.milliseconds(value)) * 1000))
 
 
 def basis_points(value: object) -> str:

@@ -155,13 +155,7 @@ class Intervals(Section):
     @classmethod
     def _fits(cls, aggregation: int, info: ValidationInfo) -> int:
         _at_least_a_sample(aggregation, info)
-        longest = _longest_aggregation(info)
-        if aggregation > longest:
-            raise ValueError(
-                f"{format_duration(aggregation)} is too long with kernel.source sysfs; "
-                f"the most is {format_duration(longest)}"
-            )
-        return aggregation
+        return answered_in_time(aggregation, info)
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
@@ -197,6 +191,16 @@ def _at_least_a_sample(aggregation: int, info: ValidationInfo) -> int:
             "lengthen the one or shorten the other"
         )
     return aggregation
+
+
+def answered_in_time(interval: int, info: ValidationInfo) -> int:
+    """Return an interval (µs) that is short enough for commands: a kdamond answers at its end. Raises ValueError."""
+    longest = _longest_aggregation(info)
+    if interval > longest:
+        raise ValueError(
+            f"{format_duration(interval)} is too long with kernel.source sysfs; the most is {format_duration(longest)}"
+        )
+    return interval
 
 
 def _longest_aggregation(info: ValidationInfo) -> int:

@@ -25,7 +25,7 @@ from damon_exporter.config.fields import (
     bounds_of,
     microseconds,
 )
-from damon_exporter.config.intervals import FixedIntervals
+from damon_exporter.config.intervals import FixedIntervals, answered_in_time
 from damon_exporter.config.quotas import Quotas
 from damon_exporter.config.scheme_filters import CORE_TYPES, OPS_TYPES, SchemeFilter, ignored_ops_filters
 
@@ -188,6 +188,11 @@ class Scheme(Section):
     optional: Flag = Field(
         default=False, description="Leave it out, with a warning, where the kernel lacks what it needs."
     )
+
+    @field_validator("apply_interval")
+    @classmethod
+    def _lets_commands_through(cls, interval: int, info: ValidationInfo) -> int:
+        return answered_in_time(interval, info)
 
     @field_validator("core_filters")
     @classmethod

@@ -58,6 +58,11 @@ class Claim:
         self._writer = writer
         self._stopped_modules: frozenset[str] = frozenset()
 
+    @property
+    def stopped_modules(self) -> frozenset[str]:
+        """The modules that are to be started again."""
+        return self._stopped_modules
+
     def make_slots(self, count: int, expected: int | None = None) -> None:
         """Make fresh slots and mark every one as ours before anything else is written. For ``expected`` see `resize`.
 
@@ -218,7 +223,9 @@ class Claim:
         if len(ours) < len(slots):
             for slot in marked:
                 patiently_write(slot.folder / TOKEN_FILE, 0)
-            raise NotOurs(f"another tool uses slots of {self._tree.admin}: they are left as they are")
+            raise NotOurs(
+                f"another tool uses slots of {self._tree.admin}, or has changed them: they run on, and act if they did"
+            )
         if slots:
             self.resize(0)
 

@@ -148,6 +148,7 @@ class TraceRing:
 
         Raises `KernelError` if the folder cannot be removed; the next start takes it over.
         """
+        self._held = {}
         self._undo.close()
 
     @property

@@ -360,7 +360,7 @@ def test_slots_beside_somebodys_are_stopped_and_left_without_token(kernel: FakeK
     claim.configure(slot_of(kernel, 0), PLAN)
     claim.start(slot_of(kernel, 0))
     use_for_something_else(kernel, 1)
-    with pytest.raises(NotOurs, match="left as they are"):
+    with pytest.raises(NotOurs, match="they run on, and act if they did"):
         claim.release()
     assert kernel.read("0/state") == "off"
     assert kernel.read("nr_kdamonds") == "2"

@@ -7,10 +7,13 @@ with it.
 
 import base64
 import contextlib
+import functools
 import http.client
 import json
 import os
+import queue
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -27,27 +30,93 @@ JOBS = Path("/run/jobs")
 GREETING_SECONDS = 10.0
 WITHOUT_CAPABILITIES = [sys.executable, "-IS", "/without_capabilities.py"]
 
-jobs: dict[int, subprocess.Popen[bytes]] = {}
+EXPORTER = ["python", "-m", "damon_exporter"]
 
 
-def start(request: Request) -> subprocess.Popen[bytes]:
+class Forked:
+    """An exporter that `Preloaded` has forked."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.returncode = 0
+        self.has_ended = threading.Event()
+
+    def wait(self, timeout: float | None = None) -> int:
+        """As that of `subprocess.Popen`."""
+        if not self.has_ended.wait(timeout):
+            raise subprocess.TimeoutExpired(EXPORTER, timeout or 0.0)
+        return self.returncode
+
+
+class Preloaded:
+    """The interpreter of preloaded.py, which forks exporters."""
+
+    def __init__(self) -> None:
+        self._orders, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with its:
+            number = its.fileno()
+            subprocess.Popen([sys.executable, "/preloaded.py", str(number)], pass_fds=[number])
+        self._one_at_a_time = threading.Lock()
+        self._started: queue.SimpleQueue[Forked | None] = queue.SimpleQueue()
+        self._living: dict[int, Forked] = {}
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def start(self, request: Request, output: list[int]) -> Forked:
+        """Fork an exporter; raises OSError if there is nobody to do so."""
+        order = {"arguments": request["command"][len(EXPORTER) :]} | {
+            key: request[key] for key in ("env", "uid0_nocaps")
+        }
+        with self._one_at_a_time:
+            socket.send_fds(self._orders, [json.dumps(order).encode()], output)
+            forked = self._started.get()
+        if forked is None:
+            raise OSError("the interpreter that forks exporters has ended: see the console")
+        return forked
+
+    def _listen(self) -> None:
+        while message := self._orders.recv(1 << 16):
+            told = json.loads(message)
+            if "started" in told:
+                forked = self._living[told["started"]] = Forked(told["started"])
+                self._started.put(forked)
+            else:
+                forked = self._living.pop(told["ended"])
+                forked.returncode = told["returncode"]
+                forked.has_ended.set()
+        self._started.put(None)
+
+
+Job = Forked | subprocess.Popen[bytes]
+
+jobs: dict[int, Job] = {}
+preloaded = functools.cache(Preloaded)
+preloading = threading.Lock()
+
+
+def start(request: Request) -> Job:
     """Start a command in a session of its own; its output goes to files named after it."""
     folder = Path(tempfile.mkdtemp(dir=JOBS))
     with (folder / "stdout").open("wb") as stdout, (folder / "stderr").open("wb") as stderr:
-        job = subprocess.Popen(
-            WITHOUT_CAPABILITIES * request["uid0_nocaps"] + request["command"],
-            stdin=subprocess.DEVNULL,
-            stdout=stdout,
-            stderr=stderr,
-            env=os.environ | request["env"],
-            start_new_session=True,
-        )
+        job: Job
+        if request["command"][: len(EXPORTER)] == EXPORTER:
+            with preloading:
+                interpreter = preloaded()
+            job = interpreter.start(request, [stdout.fileno(), stderr.fileno()])
+        else:
+            job = subprocess.Popen(
+                WITHOUT_CAPABILITIES * request["uid0_nocaps"] + request["command"],
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=stderr,
+                env=os.environ | request["env"],
+                start_new_session=True,
+            )
     folder.rename(JOBS / str(job.pid))
     jobs[job.pid] = job
     return job
 
 
-def ended(job: subprocess.Popen[bytes], timeout: float | None) -> int | None:
+def ended(job: Job, timeout: float | None) -> int | None:
     """The exit code, negative for a signal; None if it still runs after the time-out in seconds."""
     with contextlib.suppress(subprocess.TimeoutExpired):
         return job.wait(timeout)

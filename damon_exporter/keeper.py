@@ -50,7 +50,7 @@ class Keeper:
         self._told_dropped: int | None = None
         self._starts = 0
         self._has_warned = False
-        self._inherited = False
+        self._inherited_at: float | None = None
         self._pid = 0
         self._intervals: Intervals | None = None
         self._started = 0.0
@@ -104,7 +104,7 @@ class Keeper:
             if difference is None:
                 self._following.begin(planned)
                 self._run(pid, planned, now)
-                self._inherited, self._intervals = True, slot.intervals()
+                self._inherited_at, self._intervals = now, slot.intervals()
                 return
         log.info("monitor %s: stopping the kdamond of an earlier run: %s", self.monitor.name, difference)
         hold.claim.stop(slot, pid)
@@ -156,8 +156,13 @@ class Keeper:
             addr_unit=plan.addr_unit or 1,
             schemes=self._schemes.schemes,
             in_force_since_ns=self._known_since_ns if intervals == planned else None,
-            inherited=self._inherited,
+            inherited_at=self._inherited_at,
         )
+
+    @property
+    def pid(self) -> int:
+        """That of the kdamond which we run, 0 if we run none."""
+        return self._pid
 
     @property
     def disputed(self) -> bool:
@@ -206,7 +211,7 @@ class Keeper:
         """Take over a kdamond that runs."""
         self._pid, self._started, self._intervals = before._pid, before._started, before._intervals
         self._starts = max(self._starts, 1)
-        self._inherited = before._inherited or before.monitor.name != self.monitor.name
+        self._inherited_at = before._inherited_at if before.monitor.name == self.monitor.name else now
         try:
             self._following.succeed(before._following, hold, self._pid, now)
             self._known_since_ns = time.monotonic_ns()
@@ -219,10 +224,14 @@ class Keeper:
             raise
 
     def stop(self, hold: Hold) -> None:
-        """Turn the kdamond off if it is on; raises `KernelError`."""
+        """Turn the kdamond off if it is on; raises `KernelError`, `NotOurs` if another runs there by now."""
         if pid := hold.slot.pid():
-            hold.claim.stop(hold.slot, pid)
+            hold.claim.stop(hold.slot, self._pid or pid)
         self._pid = 0
+
+    def begin_anew(self) -> None:
+        """Take what runs for nothing of ours: start at the next look."""
+        self._pid, self._next_try = 0, 0.0
 
     def end(self) -> None:
         """End the command that we started, if any, and reap it."""
@@ -272,7 +281,7 @@ class Keeper:
         self._starts += 1
         self._ending, self._changed_since, self._is_theirs = False, None, False
         self._schemes.begin()
-        self._inherited, self._known_since_ns = False, 0
+        self._inherited_at, self._known_since_ns = None, 0
         self._failing.reset()
         log.info("monitor %s: kdamond %d runs in slot %d", self.monitor.name, pid, self.index)
         self._warn()

@@ -1,6 +1,7 @@
 """Reloads: the configuration file is read again, on SIGHUP or on request over HTTP."""
 
 import logging
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -63,7 +64,7 @@ class Reloader:
 
     def _require_regular_file(self) -> None:
         """Raise `ConfigError` for a pipe, say, which nobody may ever write to again."""
-        if self._file is not None and self._file.exists() and not self._file.is_file():
+        if self._file is not None and os.path.exists(self._file) and not os.path.isfile(self._file):  # noqa: PTH110, PTH113 - pathlib raises
             raise ConfigError([f"{self._file} is no regular file: it cannot be read again; restart the exporter"])
 
     def answer(self) -> Told:

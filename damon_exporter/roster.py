@@ -73,8 +73,8 @@ class Watched:
     ``dropped`` is how many processes match and are left out, None where none are matched. ``addr_unit`` is how many
     bytes one unit of its regions' addresses stands for. ``schemes`` is None while somebody has other ones in their
     place. What files show may be written and not committed: it is in force since ``in_force_since_ns``
-    (CLOCK_MONOTONIC), None if only regions tell. ``inherited``: what its schemes had counted when this monitor got it
-    is not this monitor's.
+    (CLOCK_MONOTONIC), None if only regions tell. ``inherited_at``: what its schemes had counted by then
+    (CLOCK_MONOTONIC, s), when this monitor got it, is not this monitor's.
     """
 
     name: str
@@ -93,7 +93,7 @@ class Watched:
     addr_unit: int = 1
     schemes: tuple[WatchedScheme, ...] | None = ()
     in_force_since_ns: int | None = None
-    inherited: bool = False
+    inherited_at: float | None = None
 
     @property
     def living(self) -> tuple[ListedTarget, ...]:

@@ -15,10 +15,18 @@ class SchemeActivity:
 
     def __init__(self) -> None:
         self._before: dict[Key, WatchedScheme] = {}
+        self._told: tuple[Watched, ...] = ()
 
     def told(self, watched: Collection[Watched], free_permil: int | None) -> tuple[Watched, ...]:
-        """Return the kdamonds with what is known of their schemes' activity."""
-        now = tuple(self._with_activity(kdamond, free_permil) for kdamond in watched)
+        """Return the kdamonds with what is known of their schemes' activity.
+
+        One that was told of before and could not be looked at again stays as it was.
+        """
+        now = tuple(
+            kdamond if any(kdamond is known for known in self._told) else self._with_activity(kdamond, free_permil)
+            for kdamond in watched
+        )
+        self._told = now
         self._before = {
             (kdamond.pid, scheme.shown.index): scheme for kdamond in now for scheme in kdamond.schemes or ()
         }

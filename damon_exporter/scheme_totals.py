@@ -25,7 +25,7 @@ class SchemeTotals:
     def follow(self, kdamond: Watched) -> None:
         """Take over what files show by now."""
         before, self._kdamond = self._kdamond, kdamond
-        if before is None or before.pid != kdamond.pid:
+        if before is None or (before.pid, before.inherited_at) != (kdamond.pid, kdamond.inherited_at):
             self._begin(before, kdamond)
         elif before.schemes is kdamond.schemes:
             return
@@ -59,7 +59,7 @@ class SchemeTotals:
             self._observe(before.pid)
         self._told, self._quotas, self._heard_counters, self._heard_quotas = {}, {}, {}, {}
         self._schemes = ()
-        if kdamond.inherited:
+        if kdamond.inherited_at is not None:
             self._counters.interrupt(kdamond.pid)
 
     def _accept(self, kdamond: Watched) -> None:

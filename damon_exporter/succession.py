@@ -18,6 +18,9 @@ log = logging.getLogger(__name__)
 
 HoldOf = Callable[[Keeper], Hold]
 
+Leaving = dict[int, int]
+"""By slot, the pid of a kdamond that nobody keeps any more and that could not be stopped."""
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -77,14 +80,23 @@ class Succession:
             if keeper and keeper.disputed:
                 raise NotOurs(f"monitor {keeper.monitor.name} has just been changed by another tool: try again later")
 
-    def inherit(self) -> None:
-        """Let those who follow somebody watch on what he watches, where that is the same."""
+    def start_new(self, hold_of: HoldOf, now: float, leaving: Leaving) -> None:
+        """Start everything that is new, in slots in which nothing runs; raises `KernelError` and leaves nothing."""
         for step in self._changing():
             if step.before and step.after:
                 step.after.inherit(step.before)
+        started: list[Keeper] = []
+        try:
+            for keeper in (step.after for step in self._changing() if step.after):
+                started.append(keeper)
+                keeper.succeed(None, hold_of(keeper), now)
+        except KernelError:
+            for keeper in started:
+                self._dismiss(keeper, hold_of, leaving)
+            raise
 
-    def carry_out(self, hold_of: HoldOf, now: float) -> list[Keeper]:
-        """Do it, or raise `KernelError` with everything as it was before; return who could not be stopped."""
+    def carry_out(self, hold_of: HoldOf, now: float, leaving: Leaving) -> None:
+        """Do it, or raise `KernelError` with everything as it was before; take note of what could not be stopped."""
         done: list[Step] = []
         try:
             for step in self._changing():
@@ -93,10 +105,11 @@ class Succession:
                     step.after.succeed(step.before, hold_of(step.after), now)
         except KernelError:
             for step in reversed(done):
-                self._undo(step, hold_of, now)
+                self._undo(step, hold_of, now, leaving)
             raise
-        going = (step.before for step in self._changing() if step.before and step.after is None)
-        return [keeper for keeper in going if not self._dismiss(keeper, hold_of)]
+        for step in self._changing():
+            if step.before and step.after is None:
+                self._dismiss(step.before, hold_of, leaving)
 
     def forget(self, done: bool) -> None:
         """End what those leave behind who keep nothing any more: commands, descriptors."""
@@ -109,23 +122,25 @@ class Succession:
     def _changing(self) -> Iterator[Step]:
         return (step for step in self.steps if step.changes)
 
-    def _undo(self, step: Step, hold_of: HoldOf, now: float) -> None:
-        """Put back who kept the slot before; what cannot be put back at once is tried again at every look."""
+    def _undo(self, step: Step, hold_of: HoldOf, now: float, leaving: Leaving) -> None:
+        """Put back who kept the slot before; where that fails, it is started anew once what runs there is stopped."""
         if step.after is None:
             return
+        if step.before is None:
+            self._dismiss(step.after, hold_of, leaving)
+            return
         try:
-            if step.before:
-                step.before.succeed(step.after, hold_of(step.before), now)
-            else:
-                step.after.stop(hold_of(step.after))
+            step.before.succeed(step.after, hold_of(step.before), now)
         except KernelError as problem:
-            name = (step.before or step.after).monitor.name
-            log.error("monitor %s could not be put back at once: %s", name, problem)
+            log.error("monitor %s could not be put back at once: %s", step.before.monitor.name, problem)
+            self._dismiss(step.after, hold_of, leaving)
+            step.before.begin_anew()
 
-    def _dismiss(self, keeper: Keeper, hold_of: HoldOf) -> bool:
+    def _dismiss(self, keeper: Keeper, hold_of: HoldOf, leaving: Leaving) -> None:
+        pid = keeper.pid
         try:
             keeper.stop(hold_of(keeper))
         except KernelError as problem:
             log.error("monitor %s is not kept any more and could not be stopped: %s", keeper.monitor.name, problem)
-            return False
-        return True
+            if pid:
+                leaving[keeper.index] = pid

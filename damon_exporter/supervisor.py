@@ -97,7 +97,7 @@ class Supervisor:
             self._succeed(config)
         finally:
             self._looking.release()
-        self.wake()
+            self.wake()
 
     def _succeed(self, config: Config) -> None:
         slots = self._tree.size() if self._tenure.held else 0

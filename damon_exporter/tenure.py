@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
@@ -16,7 +17,7 @@ from damon_exporter.kernel.commands import CommandWriter
 from damon_exporter.kernel.damon_sysfs import DamonTree, Slot
 from damon_exporter.kernel.errors import Busy, KernelError, NotOurs, Stuck, Unsupported
 from damon_exporter.kernel.modules import MODULES
-from damon_exporter.kernel.ownership import Holder, Survey, TreeLock, contents, survey
+from damon_exporter.kernel.ownership import Holder, Survey, TreeLock, contents, slot_token, survey
 from damon_exporter.kernel.paths import KernelPaths
 from damon_exporter.planning import EVERYTHING, TUNING, Abilities, abilities_of
 from damon_exporter.succession import Succession
@@ -49,7 +50,7 @@ class Tenure:
         self._has_looked = False
         self._left_unfinished: int | None = None
         self._absence = _absence(kernel)
-        self._leaving: list[Keeper] = []
+        self._leaving: dict[int, int] = {}  # by slot: pids that are still to be stopped
         self._not_before = 0.0
         self._offers: frozenset[str] | None = None
         self.slot_features: Mapping[str, bool] = {}
@@ -110,30 +111,41 @@ class Tenure:
                 "there are more monitors than slots, and DAMON makes none without throwing away all: every monitor is "
                 "started anew. kernel.slots makes room beforehand"
             )
-            self._start_anew(claim, succession, kernel, now)
+            self._start_anew(claim, succession, abilities, kernel, now)
             return
-        self._leaving += succession.carry_out(lambda keeper: Hold(claim, self._tree.slot(keeper.index), abilities), now)
+        succession.carry_out(partial(self._hold, claim, abilities), now, self._leaving)
 
-    def _start_anew(self, claim: Claim, succession: Succession, kernel: Kernel, now: float) -> None:
+    def _hold(self, claim: Claim, abilities: Abilities, keeper: Keeper) -> Hold:
+        return Hold(claim, self._tree.slot(keeper.index), abilities)
+
+    def _start_anew(
+        self, claim: Claim, succession: Succession, abilities: Abilities, kernel: Kernel, now: float
+    ) -> None:
         """Throw all slots away, make more, and start everything; if that fails, the old monitors are started again."""
+        self._require_only_ours(claim)
         for keeper, hold in self._holds(claim):
             keeper.stop(hold)
         before = {keeper: keeper.index for keeper in succession.before}
         try:
-            self._fill_new_slots(claim, succession, kernel, now)
+            claim.make_slots(_slots_for(succession.after, kernel))
+            _number(succession.after)
+            succession.start_new(partial(self._hold, claim, abilities), now, self._leaving)
         except KernelError as problem:
-            self._leaving += [keeper for keeper in succession.after if not self._dismissed(claim, keeper)]
+            with suppress(KernelError):
+                claim.mark_fresh_slots()
             for keeper, index in before.items():
                 keeper.index = index
             raise type(problem)(f"{problem}. The monitors of the old configuration are started anew") from problem
 
-    def _fill_new_slots(self, claim: Claim, succession: Succession, kernel: Kernel, now: float) -> None:
-        claim.make_slots(_slots_for(succession.after, kernel))
-        for index, keeper in enumerate(succession.after):
-            keeper.index = index
-        succession.inherit()
-        for keeper in succession.after:
-            keeper.succeed(None, self._hold(claim, keeper), now)
+    def _require_only_ours(self, claim: Claim) -> None:
+        """Raise `KernelError` if something runs that could not be started anew, before anything is stopped."""
+        self._stop_leaving(claim)
+        if self._leaving:
+            raise Busy("a kdamond of a monitor that is not kept any more still runs: try again later")
+        ours = {0, *(keeper.pid for keeper in self.keepers)}
+        for slot in self._tree.slots():
+            if slot_token(slot) is None or slot.pid() not in ours:
+                raise NotOurs(f"another tool uses {slot.folder}: slots cannot be made while it does")
 
     def look(self) -> Survey:
         """Survey the tree. What looks unfinished is a killed exporter's only if it was so at our first look, and is
@@ -172,22 +184,23 @@ class Tenure:
         if not self.held or self._claim is None or self.stuck:
             return
         self._claim.stop_modules(self._modules_to_stop())
-        self._leaving = [keeper for keeper in self._leaving if not self._dismissed(self._claim, keeper)]
+        self._stop_leaving(self._claim)
         for keeper, hold in self._holds(self._claim):
             keeper.look_after(hold, now)
 
-    def _dismissed(self, claim: Claim, keeper: Keeper) -> bool:
-        """Stop what is not kept any more, unless it has become somebody else's; False if that must be tried again."""
-        hold = self._hold(claim, keeper)
-        try:
-            if not keeper.is_theirs(hold.slot):
-                keeper.stop(hold)
-        except (NotOurs, Unsupported):
-            return True
-        except KernelError as problem:
-            log.debug("monitor %s, which is not kept any more, still runs: %s", keeper.monitor.name, problem)
-            return False
-        return True
+    def _stop_leaving(self, claim: Claim) -> None:
+        """Stop what is not kept any more and could not be stopped when it should have been."""
+        for index, pid in list(self._leaving.items()):
+            slot = self._tree.slot(index)
+            try:
+                if slot.pid() == pid:
+                    claim.stop(slot, pid)
+            except (NotOurs, Unsupported) as theirs:
+                log.debug("%s", theirs)
+            except KernelError as problem:
+                log.warning("kdamond %d, which is not kept any more, still runs: %s", pid, problem)
+                continue
+            del self._leaving[index]
 
     def check(self, seen: Survey, now: float) -> None:
         """Lose the tree if another tool has made it its own, and not only for a moment: then observe it."""
@@ -212,14 +225,16 @@ class Tenure:
 
     def _give_back(self, claim: Claim) -> None:
         if self._kernel.on_exit != "stop":
-            if self.held and self._kernel.on_exit == "keep":
-                self._stop_acting(claim)
+            if self.held:
+                self._stop_leaving(claim)
+                if self._kernel.on_exit == "keep":
+                    self._stop_acting(claim)
             return
         if not self.held:
             claim.start_modules()
             return
         try:
-            _patiently(lambda: claim.release(self._is_theirs))
+            _patiently(lambda: claim.release(self._is_theirs), time.monotonic() + RELEASE_PATIENCE)
         except NotOurs as theirs:
             log.warning("not cleaned up: %s", theirs)
         except KernelError as error:
@@ -227,22 +242,26 @@ class Tenure:
 
     def _stop_acting(self, claim: Claim) -> None:
         """Turn off those of our kdamonds that do more than count: nobody would look after them."""
-        for keeper in (*self.keepers, *self._leaving):
+        deadline = time.monotonic() + RELEASE_PATIENCE
+        for keeper, hold in self._holds(claim):
             if not any(scheme.acts for scheme in keeper.monitor.schemes):
                 continue
             try:
-                _patiently(partial(self._stop_ours, self._hold(claim, keeper), keeper))
+                _patiently(partial(self._stop_ours, hold, keeper), deadline)
             except KernelError as error:
                 log.error("monitor %s goes on, and acts: %s", keeper.monitor.name, error)
 
     @staticmethod
     def _stop_ours(hold: Hold, keeper: Keeper) -> None:
+        if not hold.slot.pid():
+            return
         if keeper.is_theirs(hold.slot):
             raise NotOurs("somebody has changed it, so it is his")
         keeper.stop(hold)
 
     def _lose(self, now: float) -> None:
         delay = self._absence.next()
+        self._leaving.clear()
         self.held, self._free_since, self._not_before = False, None, now + delay
         reason = f"another tool has made DAMON's tree its own; observing it, next try in {delay:g} s at the earliest"
         log.warning("%s", reason)
@@ -258,6 +277,7 @@ class Tenure:
         if any(reason is None for _, reason in missing):
             try:
                 claim.make_slots(self._slots, self._contents)
+                _number(self.keepers)
             except KernelError as problem:
                 if not isinstance(problem, NotOurs):
                     self._left_unfinished = contents(self._tree)  # what we have made, but could not mark
@@ -290,10 +310,8 @@ class Tenure:
         self.held = True
 
     def _holds(self, claim: Claim) -> Iterator[tuple[Keeper, Hold]]:
-        return ((keeper, self._hold(claim, keeper)) for keeper in self.keepers)
-
-    def _hold(self, claim: Claim, keeper: Keeper) -> Hold:
-        return Hold(claim, self._tree.slot(keeper.index), self._abilities(claim, self.keepers))
+        abilities = self._abilities(claim, self.keepers)
+        return ((keeper, self._hold(claim, abilities, keeper)) for keeper in self.keepers)
 
     def _probe_slot(self) -> None:
         self.slot_features = features.slot_features(self._tree.slot(0))
@@ -310,12 +328,13 @@ class Tenure:
         return frozenset(self._kernel.takeover).intersection(MODULES)
 
     def _is_theirs(self, slot: Slot) -> bool:
+        if self._leaving.get(slot.index) == slot.pid():
+            return False
         return any(keeper.index == slot.index and keeper.is_theirs(slot) for keeper in self.keepers)
 
 
-def _patiently(step: Callable[[], None]) -> None:
-    """Do it, again and again while another tool's command is in the way, for a while."""
-    deadline = time.monotonic() + RELEASE_PATIENCE
+def _patiently(step: Callable[[], None], deadline: float) -> None:
+    """Do it, again and again while another tool's command is in the way, until the deadline (CLOCK_MONOTONIC, s)."""
     while True:
         try:
             step()
@@ -323,6 +342,12 @@ def _patiently(step: Callable[[], None]) -> None:
         except Busy:
             if time.monotonic() > deadline:
                 raise
+
+
+def _number(keepers: Sequence[Keeper]) -> None:
+    """Give each the slot of its place."""
+    for index, keeper in enumerate(keepers):
+        keeper.index = index
 
 
 def _slots_for(keepers: Sequence[Keeper], kernel: Kernel) -> int:

@@ -105,9 +105,9 @@ def test_an_event_of_such_a_time_is_not_taken_for_ours() -> None:
 
 def test_what_happened_to_be_counted_before_a_monitor_got_its_kdamond_is_not_its_own() -> None:
     totals = SchemeTotals()
-    totals.follow(replace(kdamond(scheme(100)), inherited=True))
+    totals.follow(replace(kdamond(scheme(100)), inherited_at=1.0))
     assert tried(totals) == 0
-    totals.follow(replace(kdamond(scheme(103)), inherited=True))
+    totals.follow(replace(kdamond(scheme(103)), inherited_at=1.0))
     assert tried(totals) == 3
 
 
@@ -158,3 +158,12 @@ def test_the_last_that_was_heard_of_a_kdamond_of_ours_counts_though_it_has_ended
     totals.take(SchemeReport(8, 0, counters=counters(2)))
     totals.follow(kdamond(scheme(0, counted=False), pid=8))
     assert tried(totals) == 10
+
+
+def test_a_kdamond_that_comes_back_to_its_first_monitor_does_not_bring_what_it_did_for_another() -> None:
+    totals = SchemeTotals()
+    totals.follow(kdamond(scheme(3)))
+    totals.follow(replace(kdamond(scheme(50)), inherited_at=7.0))
+    assert tried(totals) == 3
+    totals.follow(replace(kdamond(scheme(52)), inherited_at=7.0))
+    assert tried(totals) == 5

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from driving import Driven, everything, on_both, stage_somebodys, wait_for
+from driving import Driven, everything, on_both, restage, stage_somebodys, wait_for
 from written import WriteLog
 
 from damon_exporter.config.loading import check
@@ -229,6 +229,62 @@ def test_a_monitor_that_could_not_be_stopped_is_stopped_at_a_later_look(kernel: 
         assert kernel.read("1/state") == "off"
 
 
+@on_both
+@pytest.mark.parametrize("at_once", [False, True])
+def test_what_could_not_be_taken_back_is_stopped_at_a_later_look_or_on_exit(kernel: FakeKernel, at_once: bool) -> None:
+    before = everything(kernel)
+    roomy = SETTLED.replace("}", ", slots: 3}")
+    with Driven(kernel.paths, monitors(node("a"), kernel=roomy)) as driven:
+        driven.look()
+        kernel.delay("*/kdamonds/2/contexts/0/operations", "write", 1.0, count=1)
+        kernel.fail("*/kdamonds/2/contexts/0/monitoring_attrs/intervals/aggr_us", "write", errno.EINVAL, count=1)
+
+        def refuse_once_it_runs() -> None:
+            wait_for(lambda: kernel.read("1/state") == "on")
+            kernel.fail("*/kdamonds/1/state", "write", errno.EPERM, count=1)
+
+        refusing = threading.Thread(target=refuse_once_it_runs)
+        refusing.start()
+        with pytest.raises(Rejected):
+            driven.supervisor.reload(
+                check(parse(monitors(node("a"), node("b", more=SCHEME), node("c", "300ms"), kernel=roomy)))
+            )
+        refusing.join()
+        assert kernel.read("1/state") == "on"
+        if not at_once:
+            driven.look()
+            assert [kernel.read(f"{slot}/state") for slot in range(3)] == ["on", "off", "off"]
+    assert everything(kernel) == before
+
+
+@on_both
+def test_monitors_get_slots_anew_when_another_tool_has_used_the_tree_in_between(kernel: FakeKernel) -> None:
+    with Driven(kernel.paths, monitors(node("a"), node("b"), node("c"))) as driven:
+        driven.look()
+        reload(driven, monitors(node("c")))
+        assert driven.own["c"].slot == 2
+        kernel.write("2/state", "off")
+        kernel.write("nr_kdamonds", 1)
+        driven.look_for(10)
+        kernel.write("nr_kdamonds", 0)
+        driven.look_for(120, every=10)
+        assert driven.own["c"].slot == 0
+
+
+@on_both
+def test_a_spare_slot_that_somebody_uses_keeps_slots_from_being_made_before_anything_is_stopped(
+    kernel: FakeKernel,
+) -> None:
+    with Driven(kernel.paths, monitors(node("a"), kernel=SETTLED.replace("}", ", slots: 2}"))) as driven:
+        driven.look()
+        before = pids(driven)
+        restage(kernel, 1)
+        kernel.write("1/state", "on")
+        with pytest.raises(NotOurs, match="slots cannot be made while it does"):
+            reload(driven, monitors(node("a"), node("b"), node("c")))
+        assert pids(driven) == before
+
+
 def test_what_somebody_starts_in_a_slot_that_was_left_is_his(kernel: FakeKernel) -> None:
     with Driven(kernel.paths, monitors(node("a"), node("b"))) as driven:
         driven.look()
@@ -407,11 +463,11 @@ def test_schemes_that_stay_are_told_of_without_a_gap(kernel: FakeKernel) -> None
 def test_the_history_of_a_kdamond_stays_with_the_monitor_that_had_it(kernel: FakeKernel) -> None:
     with Driven(kernel.paths, monitors(node("a", more=SCHEME))) as driven:
         driven.look()
-        assert not driven.own["a"].inherited
+        assert driven.own["a"].inherited_at is None
         reload(driven, monitors(node("a", "200ms", more=SCHEME)))
-        assert not driven.own["a"].inherited
+        assert driven.own["a"].inherited_at is None
         reload(driven, monitors(node("b", "200ms", more=SCHEME)))
-        assert driven.own["b"].inherited
+        assert driven.own["b"].inherited_at is not None
         assert driven.own["b"].restarts == 0
 
 

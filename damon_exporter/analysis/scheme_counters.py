@@ -95,7 +95,8 @@ class SchemeCounters:
 
     def total(self, series: Series) -> Counters | None:
         """Return the last total of a scheme whether it was seen last or not, None if it never was."""
-        return self._totals.get(series)
+        total = self._totals.get(series)
+        return None if total is None else dict(total)
 
 
 @dataclass(slots=True)

@@ -91,6 +91,10 @@ class Claim:
     def take_over(self, stopped_modules: frozenset[str]) -> None:
         """Go on with slots that carry our token, made by an earlier run, and mark those that it did not get to."""
         self._stopped_modules |= stopped_modules
+        self.mark_fresh_slots()
+
+    def mark_fresh_slots(self) -> None:
+        """Mark as ours what somebody who was interrupted has made and not marked: slots in which nothing is set."""
         for slot in self._tree.slots():
             if slot_token(slot) is None and is_default(slot):
                 self._mark(slot)

@@ -11,6 +11,7 @@ from typing import Self
 
 import numpy as np
 
+from damon_exporter.kernel.errors import KernelError
 from damon_exporter.kernel.paths import KernelPaths
 from damon_exporter.kernel.scheme_stats import COUNTERS
 from damon_exporter.kernel.trace_buffers import CpuBuffers
@@ -131,12 +132,16 @@ class TraceRing:
         """Be ready for more events than before: the buffers grow, and keep what they hold. Raises `KernelError`."""
         if max_events_per_second <= self._rate:
             return
-        self._rate = max_events_per_second
+        before, self._rate = self._rate, max_events_per_second
         if not self._held:
             return  # not open: they are made as large as that then
         pages = self._needed_pages()
         if pages > self._pages_per_cpu:
-            self._instance.resize(pages * self._layout.data_bytes >> 10)
+            try:
+                self._instance.resize(pages * self._layout.data_bytes >> 10)
+            except KernelError:
+                self._rate = before
+                raise
             self._buffers.hold(pages)
             self._pages_per_cpu = pages
 

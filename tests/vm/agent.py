@@ -84,6 +84,8 @@ class Preloaded:
                 forked.returncode = told["returncode"]
                 forked.has_ended.set()
         self._started.put(None)
+        for forked in self._living.values():
+            forked.has_ended.set()
 
 
 Job = Forked | subprocess.Popen[bytes]

@@ -42,7 +42,7 @@ def rehearse(config: Config, paths: KernelPaths) -> Iterator[str]:
     names = container_names(config, paths, lambda: None)
     names.refresh(time.monotonic())
     stopped = frozenset(module.name for module in modules(paths) if module.enabled) & config.kernel.takeover
-    yield f"nr_kdamonds: {_slots(config)}"
+    yield f"nr_kdamonds: {config.kernel.slots_for(len(config.monitors))}"
     for name in sorted(stopped):
         yield f"{paths.module_parameters(name)}/enabled: N"
     for slot, monitor in enumerate(config.monitors):
@@ -70,14 +70,10 @@ def _processes(monitor: Monitor, paths: KernelPaths, pod_of: PodLookup) -> tuple
     return targets_of(monitor, paths, pod_of).find(time.monotonic())
 
 
-def _slots(config: Config) -> int:
-    return max(len(config.monitors), config.kernel.slots or 0)
-
-
 def _obstacles(config: Config, paths: KernelPaths) -> Iterable[str]:
     """Say what keeps an exporter from taking DAMON; what it has taken already is its own."""
     try:
-        seen = survey(DamonTree(paths.damon_admin), _slots(config))
+        seen = survey(DamonTree(paths.damon_admin), config.kernel.slots_for(len(config.monitors)))
     except (Busy, Gone) as passing:
         return (f"another tool is changing the control tree just now: {passing}",)
     return obstacles(config.kernel.takeover, seen, modules(paths), features.probe(paths), None).values()

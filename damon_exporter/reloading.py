@@ -1,11 +1,11 @@
 """Reloads: the configuration file is read again, on SIGHUP or on request over HTTP."""
 
 import logging
-import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from stat import S_IFREG, S_ISREG
 
 from damon_exporter.config import ConfigError, load
 from damon_exporter.kernel.errors import KernelError
@@ -64,7 +64,11 @@ class Reloader:
 
     def _require_regular_file(self) -> None:
         """Raise `ConfigError` for a pipe, say, which nobody may ever write to again."""
-        if self._file is not None and os.path.exists(self._file) and not os.path.isfile(self._file):  # noqa: PTH110, PTH113 - pathlib raises
+        try:
+            mode = self._file.stat().st_mode if self._file else S_IFREG
+        except OSError:
+            return  # reading it says why
+        if not S_ISREG(mode):
             raise ConfigError([f"{self._file} is no regular file: it cannot be read again; restart the exporter"])
 
     def answer(self) -> Told:

@@ -12,14 +12,12 @@ from damon_exporter.config import Monitor
 from damon_exporter.hold import Hold
 from damon_exporter.keeper import Keeper
 from damon_exporter.kernel.errors import KernelError, NotOurs
+from damon_exporter.leaving import Leaving
 from damon_exporter.planning import Abilities
 
 log = logging.getLogger(__name__)
 
 HoldOf = Callable[[Keeper], Hold]
-
-Leaving = dict[int, int]
-"""By slot, the pid of a kdamond that nobody keeps any more and that could not be stopped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,4 +141,4 @@ class Succession:
         except KernelError as problem:
             log.error("monitor %s is not kept any more and could not be stopped: %s", keeper.monitor.name, problem)
             if pid:
-                leaving[keeper.index] = pid
+                leaving.add(keeper.index, pid)

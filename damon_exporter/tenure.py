@@ -19,6 +19,7 @@ from damon_exporter.kernel.errors import Busy, KernelError, NotOurs, Stuck, Unsu
 from damon_exporter.kernel.modules import MODULES
 from damon_exporter.kernel.ownership import Holder, Survey, TreeLock, contents, slot_token, survey
 from damon_exporter.kernel.paths import KernelPaths
+from damon_exporter.leaving import Leaving
 from damon_exporter.planning import EVERYTHING, TUNING, Abilities, abilities_of
 from damon_exporter.succession import Succession
 
@@ -50,7 +51,7 @@ class Tenure:
         self._has_looked = False
         self._left_unfinished: int | None = None
         self._absence = _absence(kernel)
-        self._leaving: dict[int, int] = {}  # by slot: pids that are still to be stopped
+        self._leaving = Leaving()
         self._not_before = 0.0
         self._offers: frozenset[str] | None = None
         self.slot_features: Mapping[str, bool] = {}
@@ -79,7 +80,7 @@ class Tenure:
     @property
     def _slots(self) -> int:
         """How many slots we make."""
-        return _slots_for(self.keepers, self._kernel)
+        return self._kernel.slots_for(len(self.keepers))
 
     def succeed(self, succession: Succession, kernel: Kernel, now: float) -> None:
         """Go on with other monitors, which wait while nothing is ours.
@@ -127,7 +128,7 @@ class Tenure:
             keeper.stop(hold)
         before = {keeper: keeper.index for keeper in succession.before}
         try:
-            claim.make_slots(_slots_for(succession.after, kernel))
+            claim.make_slots(kernel.slots_for(len(succession.after)))
             _number(succession.after)
             succession.start_new(partial(self._hold, claim, abilities), now, self._leaving)
         except KernelError as problem:
@@ -139,7 +140,7 @@ class Tenure:
 
     def _require_only_ours(self, claim: Claim) -> None:
         """Raise `KernelError` if something runs that could not be started anew, before anything is stopped."""
-        self._stop_leaving(claim)
+        self._leaving.stop(claim, self._tree)
         if self._leaving:
             raise Busy("a kdamond of a monitor that is not kept any more still runs: try again later")
         ours = {0, *(keeper.pid for keeper in self.keepers)}
@@ -184,23 +185,9 @@ class Tenure:
         if not self.held or self._claim is None or self.stuck:
             return
         self._claim.stop_modules(self._modules_to_stop())
-        self._stop_leaving(self._claim)
+        self._leaving.stop(self._claim, self._tree)
         for keeper, hold in self._holds(self._claim):
             keeper.look_after(hold, now)
-
-    def _stop_leaving(self, claim: Claim) -> None:
-        """Stop what is not kept any more and could not be stopped when it should have been."""
-        for index, pid in list(self._leaving.items()):
-            slot = self._tree.slot(index)
-            try:
-                if slot.pid() == pid:
-                    claim.stop(slot, pid)
-            except (NotOurs, Unsupported) as theirs:
-                log.debug("%s", theirs)
-            except KernelError as problem:
-                log.warning("kdamond %d, which is not kept any more, still runs: %s", pid, problem)
-                continue
-            del self._leaving[index]
 
     def check(self, seen: Survey, now: float) -> None:
         """Lose the tree if another tool has made it its own, and not only for a moment: then observe it."""
@@ -226,7 +213,7 @@ class Tenure:
     def _give_back(self, claim: Claim) -> None:
         if self._kernel.on_exit != "stop":
             if self.held:
-                self._stop_leaving(claim)
+                self._leaving.stop(claim, self._tree)
                 if self._kernel.on_exit == "keep":
                     self._stop_acting(claim)
             return
@@ -261,7 +248,7 @@ class Tenure:
 
     def _lose(self, now: float) -> None:
         delay = self._absence.next()
-        self._leaving.clear()
+        self._leaving.forget()
         self.held, self._free_since, self._not_before = False, None, now + delay
         reason = f"another tool has made DAMON's tree its own; observing it, next try in {delay:g} s at the earliest"
         log.warning("%s", reason)
@@ -328,7 +315,7 @@ class Tenure:
         return frozenset(self._kernel.takeover).intersection(MODULES)
 
     def _is_theirs(self, slot: Slot) -> bool:
-        if self._leaving.get(slot.index) == slot.pid():
+        if self._leaving.has(slot):
             return False
         return any(keeper.index == slot.index and keeper.is_theirs(slot) for keeper in self.keepers)
 
@@ -348,10 +335,6 @@ def _number(keepers: Sequence[Keeper]) -> None:
     """Give each the slot of its place."""
     for index, keeper in enumerate(keepers):
         keeper.index = index
-
-
-def _slots_for(keepers: Sequence[Keeper], kernel: Kernel) -> int:
-    return max(len(keepers), kernel.slots or 0)
 
 
 def _absence(kernel: Kernel) -> BackOff:

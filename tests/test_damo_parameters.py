@@ -325,6 +325,13 @@ def test_what_damo_reads_but_does_not_write_is_read_alike(tmp_path: Path, ops: s
     assert differences(our_tree(loaded(file)), damo_tree(file)) == {}
 
 
+def test_a_quota_of_more_time_than_a_reset_interval_holds_is_read_alike(tmp_path: Path) -> None:
+    file = tmp_path / "f.yaml"
+    file.write_text(HAND_WRITTEN.replace("time_ms: 10.9 ms", "time_ms: 60 d"))
+    assert "60 d" in file.read_text()
+    assert differences(our_tree(loaded(file)), damo_tree(file)) == {}
+
+
 def test_max_nr_snapshots_is_lost_in_a_file_as_damo_loses_it(tmp_path: Path) -> None:
     damo_writes(tmp_path / "f.json", *PAGEOUT, "--damos_max_nr_snapshots", "5")
 

@@ -46,3 +46,20 @@ def test_what_was_dropped_stays_counted_when_a_buffer_cannot_be_read(
         feed.collect(roster, time.monotonic())
         assert feed.incomplete >= before
     feed.close()
+
+
+def test_buffers_that_cannot_grow_serve_on_and_are_tried_again(
+    fake_kernel: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    kernel = fake_kernel(cpus=1)
+    feed = TraceFeed(kernel.paths, 1.0, "damon_exporter")
+    size = kernel.tracefs / "instances/damon_exporter/buffer_size_kb"
+    before = int(size.read_text())
+    kernel.fail("*/damon_exporter/buffer_size_kb", "write", errno.ENOMEM, count=1)
+    feed.expect(1e6)
+    assert "the trace buffers stay as they are" in caplog.text
+    assert feed.up["tracepoint"]
+    assert int(size.read_text()) == before
+    feed.expect(1e6)
+    assert int(size.read_text()) > before
+    feed.close()

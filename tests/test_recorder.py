@@ -148,6 +148,15 @@ def test_a_configured_monitor_is_recorded_at_once(kernel: FakeKernel, file: Path
     assert monitor_of(read_recording(file)) == ("node", "paddr", {0: "physical"})
 
 
+def test_a_monitor_that_pauses_and_has_schemes_is_recorded_without_either(
+    kernel: FakeKernel, file: Path, config: ConfigFlag
+) -> None:
+    pausing = NODE.replace("name: node,", "name: node, pause: true, schemes: [{name: s, action: stat}],")
+    assert pausing != NODE
+    ended = record(kernel, file, config(pausing), "--monitor", "node", "--duration", "1s")
+    assert ended.returncode == 0, ended.stderr
+
+
 def test_all_that_runs_is_recorded_if_nothing_is_chosen(kernel: FakeKernel, file: Path, config: ConfigFlag) -> None:
     two = NODE.replace("[{", "[{name: other, operations: paddr}, {")
     ended = record(kernel, file, config(two), "--duration", "1s")

@@ -63,6 +63,10 @@ class Kernel(Section):
         "of all; as many as there are monitors, unless given.",
     )
 
+    def slots_for(self, monitors: int) -> int:
+        """Return how many slots are made for so many monitors."""
+        return max(monitors, self.slots or 0)
+
     @field_validator("on_exit")
     @classmethod
     def _gives_modules_back(cls, on_exit: str, info: ValidationInfo) -> str:

@@ -15,7 +15,7 @@ COUNTERS = (
     "qt_exceeds",
     "nr_snapshots",
 )
-"""The kernel's names; the first tells a scheme that has begun anew. Some kernels lack some."""
+"""The kernel's names. Some kernels lack some."""
 
 BYTE_COUNTERS = ("sz_tried", "sz_applied", "sz_ops_filter_passed")
 

@@ -4,6 +4,7 @@ Runs in the guest, whose emulated processor imports for ten seconds. Whoever ask
 descriptors, for standard output and error, over the socket given by its number. He is told the pid, and of the end.
 """
 
+import importlib
 import json
 import os
 import runpy
@@ -16,12 +17,8 @@ from typing import Any
 
 from without_capabilities import drop_capabilities
 
-import damon_exporter.cli
-import damon_exporter.doctor
-import damon_exporter.recorder
-import damon_exporter.serving  # noqa: F401 - these three are imported by the first when they are needed
-
 MODULE = "damon_exporter"
+IMPORTED_LATE = ("cli", "doctor", "recorder", "serving")
 LARGEST_ORDER = 1 << 16
 
 Order = dict[str, Any]
@@ -29,6 +26,8 @@ Order = dict[str, Any]
 
 def main() -> None:
     """Serve orders until nobody is there to give them; in a child, run the exporter."""
+    for name in IMPORTED_LATE:
+        importlib.import_module(f"{MODULE}.{name}")
     orders = socket.socket(fileno=int(sys.argv[1]))
     woken, wake = os.pipe()
     os.set_blocking(wake, False)

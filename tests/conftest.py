@@ -3,6 +3,7 @@
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if not _is_worker(config):
         handle, os.environ[kernel_guard.LOG_VARIABLE] = tempfile.mkstemp(prefix="damon-guard-")
         os.close(handle)
+        config.pluginmanager.register(AtOnce(config))
     config.stash[guard_log] = Path(os.environ[kernel_guard.LOG_VARIABLE])  # one for all workers
     config.stash[kernels_booted] = []
     config.stash[kernel_before] = kernel_guard.Snapshot.take()
@@ -54,6 +56,24 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.write_line(f"real kernel {line}", bold=True)
     for report in terminalreporter.stats.get("rerun", ()):
         terminalreporter.write_line(f"second try for {report.nodeid}: {_cause(report)}", yellow=True)
+
+
+class AtOnce:
+    """Names what goes wrong when it does: a run that is ended from outside shows nothing else of it."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._started = time.monotonic()
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """One line for a failure, also for one that gets a second try."""
+        if report.outcome in ("passed", "skipped"):
+            return
+        terminal = self._config.pluginmanager.get_plugin("terminalreporter")
+        cause = next(iter(_cause(report).splitlines()), "")
+        after = time.monotonic() - self._started
+        terminal.write_line(f"{after:.0f} s: {report.outcome} in {report.when}: {report.nodeid}: {cause}")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

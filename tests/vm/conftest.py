@@ -11,7 +11,7 @@ from .exporter import free_damon
 from .guest import Guest
 from .kernels import SERIES, find_kernel
 
-FIRST_RUN_TIMEOUT = 300
+FIRST_RUN_TIMEOUT = 600
 """Seconds for a test that may have to fetch a kernel, pack the root image and boot."""
 
 
@@ -57,7 +57,12 @@ class Guests:
         self._guests: dict[str, Guest] = {}
 
     def get(self, series: str) -> Guest:
-        """The guest of a series; the first use boots it."""
+        """The guest of a series; the first use boots it, and the next after it did not answer boots another.
+
+        What a guest does of which no answer came, nobody knows: it may hold DAMON and the port of every later test.
+        """
+        if series in self._guests and self._guests[series].lost:
+            self._guests.pop(series).close()
         if series not in self._guests:
             kernel = find_kernel(series)
             self._config.stash[kernels_booted] += [f"{series}: {kernel.release}", *kernel.notices]
@@ -67,7 +72,8 @@ class Guests:
     def tidy(self) -> None:
         """End what a test that failed has left running: the next one wants the same ports."""
         for guest in self._guests.values():
-            guest.stop_all()
+            if not guest.lost:
+                guest.stop_all()
 
     def close(self) -> None:
         """End all of them."""
@@ -90,7 +96,7 @@ def tidy(guests: Guests) -> Iterator[None]:
     guests.tidy()
 
 
-@pytest.fixture(scope="session", params=SERIES)
+@pytest.fixture(params=SERIES)
 def guest(request: pytest.FixtureRequest, guests: Guests) -> Guest:
     """The test runs on every series."""
     return guests.get(request.param)
@@ -121,13 +127,13 @@ def free(guest: Guest) -> Guest:
     return guest
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def guest_612(guests: Guests) -> Guest:
     """A kernel where DAMON is free after boot."""
     return guests.get("6.12")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def guest_73(guests: Guests) -> Guest:
     """A kernel where DAMON_STAT runs from boot."""
     return guests.get("7.3")

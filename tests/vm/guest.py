@@ -35,8 +35,10 @@ ICOUNT = "shift=2,sleep=on"
 """The guest's clock counts its instructions, 2^2 ns for each, and goes on by itself while there is nothing to do. So a
 busy host makes a scenario longer, not another: in the guest's own time nothing comes late."""
 BOOT_TIMEOUT = 120.0
-REPLY_TIME = 40.0
-"""Seconds that the emulated guest may take to answer what it has at hand."""
+REPLY_TIME = 120.0
+"""Seconds that the emulated guest may take to answer what it has at hand; the first exporter imports for 35 of them."""
+SLOWEST = 5.0
+"""Seconds of the host that one of a busy guest may take."""
 CONSOLE_TAIL = 60
 SHOWN_COMMAND = 300
 
@@ -110,6 +112,7 @@ class Guest:
                 pass_fds=[its.fileno()],
             )
         self._channel = Channel(ours)
+        self.lost = False
         self._spawned: list[GuestProcess] = []
         try:
             self._call("clock", BOOT_TIMEOUT)
@@ -171,6 +174,7 @@ class Guest:
         try:
             return self._channel.call(operation, reply_within, **arguments)
         except (GuestGoneError, GuestTimeoutError) as error:
+            self.lost = True
             console = f"\n--- console of {self.kernel.release}\n{self.console()}"
             raise type(error)(f"{error}{console}") from error
 
@@ -198,7 +202,7 @@ class Guest:
         """
         reply = self._call(
             "run",
-            timeout + REPLY_TIME,
+            SLOWEST * timeout + REPLY_TIME,
             command=_argv(command),
             timeout=timeout,
             env=dict(env or {}),
@@ -249,7 +253,7 @@ class Guest:
 
     def sleep(self, seconds: float) -> None:
         """Let so much of the guest's time pass."""
-        self._call("sleep", seconds + REPLY_TIME, seconds=seconds)
+        self._call("sleep", SLOWEST * seconds + REPLY_TIME, seconds=seconds)
 
     def kill(self, pid: int, signal_number: int = signal.SIGKILL) -> None:
         """Send a signal to one process."""
@@ -311,7 +315,7 @@ class GuestProcess:
 
     def poll(self, timeout: float = 0.0) -> int | None:
         """Its exit code, or None if it still runs."""
-        reply = self.guest._call("wait", timeout + REPLY_TIME, pid=self.pid, timeout=timeout)
+        reply = self.guest._call("wait", SLOWEST * timeout + REPLY_TIME, pid=self.pid, timeout=timeout)
         returncode: int | None = reply["returncode"]
         return returncode
 

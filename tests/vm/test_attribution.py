@@ -12,8 +12,6 @@ from .guest import Guest
 from .kernels import find_kernel
 from .test_truth import WORKLOADS
 
-pytestmark = pytest.mark.timeout(480)
-
 NODE = """
 kernel: {settle: 0s}
 monitors:

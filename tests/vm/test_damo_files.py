@@ -14,8 +14,6 @@ from .exporter import ADMIN, exporter, free_damon
 from .guest import Guest
 from .test_truth import WORKLOADS
 
-pytestmark = pytest.mark.timeout(480)
-
 FILES = "/tmp/files"
 WORKLOAD = ["python", f"{WORKLOADS}/hotcold.py", "--hot", "8MiB", "--idle", "8MiB"]
 ENTRY = "--damos_scheme"

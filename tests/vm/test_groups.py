@@ -11,8 +11,6 @@ from .exporter import MIB, Exporter, Metrics, exporter, free_damon
 from .guest import Guest, GuestProcess
 from .test_truth import WORKLOADS
 
-pytestmark = pytest.mark.timeout(480)
-
 UPDATE = 10
 """After so many snapshots of 400 ms DAMON looks at the mappings of processes: it counts its samples, not the time."""
 PUBLISHED = 3

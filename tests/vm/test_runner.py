@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from .channel import GuestGoneError, GuestTimeoutError
+from .conftest import Guests
 from .guest import CommandFailedError, Guest
 from .initramfs import MissingToolError, required_program
 from .kernels import find_kernel, newest_build, refreshed_archive
@@ -30,10 +31,17 @@ def test_damon_can_be_controlled_and_traced(guest: Guest) -> None:
 
 
 @pytest.fixture(scope="module")
-def untouched_73() -> Iterator[Guest]:
-    """A guest of its own, with modules, on which nothing has been run."""
-    with Guest(find_kernel("7.3"), modules=("zram",)) as guest:
-        yield guest
+def others(request: pytest.FixtureRequest) -> Iterator[Guests]:
+    """Guests that no other module uses."""
+    others = Guests(request.config)
+    yield others
+    others.close()
+
+
+@pytest.fixture
+def untouched_73(others: Guests) -> Guest:
+    """A guest, with modules, on which nothing has been run."""
+    return others.get("7.3")
 
 
 def test_damon_stat_runs_from_boot_on_a_recent_kernel(untouched_73: Guest) -> None:
@@ -91,6 +99,14 @@ def test_commands_run_while_others_run(guest: Guest) -> None:
 
 def test_modules_are_loaded_after_what_they_depend_on(untouched_73: Guest) -> None:
     assert "lz4hc_compress" in untouched_73.run("cat /proc/modules; ls /sys/block/zram0").stdout
+
+
+def test_a_guest_that_is_gone_is_replaced(others: Guests, untouched_73: Guest) -> None:
+    with pytest.raises(GuestGoneError):
+        untouched_73.run("echo o > /proc/sysrq-trigger; sleep 60")
+    another = others.get("7.3")
+    assert another is not untouched_73
+    assert another.run("uname -r").stdout.strip() == untouched_73.kernel.release
 
 
 def test_a_panic_at_boot_is_shown_with_the_console() -> None:

@@ -12,8 +12,6 @@ from .guest import Guest, GuestProcess
 from .swap import swap, swapped
 from .test_truth import WORKLOADS
 
-pytestmark = pytest.mark.timeout(480)
-
 HOT, IDLE = 64, 128
 SERVED_AFTER = 3
 """So many seconds old may be what is served ..."""

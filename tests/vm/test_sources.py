@@ -33,6 +33,8 @@ RECORD = ("record", "-o", TRACED, "--monitor", "sysfs0", "--duration", "90s")
 ENOUGH_SAMPLES = 5
 """The first is older than the recording, three are to be compared: there is one to spare."""
 
+MANY_EVENTS = 100_000
+
 MANY_REGIONS = """
 kernel: {settle: 5s}  # for so long a monitor that somebody turned off is left alone, too
 monitors:
@@ -79,7 +81,7 @@ def test_tracepoint_and_sysfs_show_the_same_working_set_of_the_same_kdamond(free
             shortly_before = working_sets[:end][-3:]
             pairs.append((sample, shortly_before[np.argmin(np.abs(shortly_before - sample))]))
     assert len(pairs) >= 3, samples
-    assert min(sampled for sampled, _ in pairs) > 55 * MIB
+    assert np.median([sampled for sampled, _ in pairs]) > 55 * MIB
     assert all(sampled == pytest.approx(shown, rel=0.05) for sampled, shown in pairs), pairs
 
 
@@ -89,7 +91,7 @@ def test_every_event_that_the_kernel_fired_was_decoded(free: Guest) -> None:
         with exporter(free, MANY_REGIONS) as watching:
             # Before 7.1 regions are no more split when there are half of the most that may be.
             watching.wait_for(lambda m: (m.get("damon_regions", monitor="node") or 0) >= 400, "many regions")
-            free.sleep(40)
+            watching.wait_for(lambda m: m.value("damon_exporter_trace_events_total") > MANY_EVENTS, "many events")
             # The kdamond is stopped before counting, so that both counts are of the same events.
             free.run("echo off > /sys/kernel/mm/damon/admin/kdamonds/0/state")
             free.sleep(3)
@@ -99,7 +101,7 @@ def test_every_event_that_the_kernel_fired_was_decoded(free: Guest) -> None:
     finally:
         free.run(of_events(f"echo '!{TRIGGER}' > $event/trigger") + f"; rmdir {COUNTER}")
     counted = sum(int(hits) for hits in re.findall(r"hitcount:\s*(\d+)", fired))
-    assert counted > 100_000
+    assert counted > MANY_EVENTS
     assert set(re.findall(r"overrun: (\d+)", overruns)) == {"0"}
     assert metrics.value("damon_exporter_trace_events_total") == counted
     assert metrics.value("damon_exporter_trace_events_lost_total") == 0

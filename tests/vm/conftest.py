@@ -11,7 +11,7 @@ from .exporter import free_damon
 from .guest import Guest
 from .kernels import SERIES, find_kernel
 
-FIRST_RUN_TIMEOUT = 600
+FIRST_RUN_TIMEOUT = 900
 """Seconds for a test that may have to fetch a kernel, pack the root image and boot."""
 
 

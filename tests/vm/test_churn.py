@@ -17,7 +17,7 @@ SECONDS = float(os.environ.get("CHURN_SECONDS", "60"))
 KERNELS = SERIES if SECONDS > 60 else ["6.12"]
 """Where a process that ends at the wrong moment ends the kdamond, which then is started anew, is the hard case."""
 
-pytestmark = pytest.mark.timeout(5 * SECONDS + 600)  # a busy host takes longer than the guest
+pytestmark = pytest.mark.timeout(5 * SECONDS + 900)  # a busy host takes longer than the guest
 
 CONFIG = """
 kernel: {settle: 0s}

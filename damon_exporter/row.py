@@ -27,13 +27,16 @@ class Row:
         self._bin_seconds: F64 = np.zeros(bins)
         self._distribution = [0] * (len(WORKING_SET_BOUNDS) + 1)
         self._distribution_sum = 0
+        self._idle_bounds = settings.idle_age
+        self._woken: I64 = np.zeros(len(settings.idle_age) + 1, np.int64)
+        self._woken_sum = 0.0
         self._window = SlidingWindow(int(settings.working_set.window * 1e9))
         self.observed_seconds = 0.0
         self.snapshots = 0
         self.estimated_access_bytes = 0.0
 
     def under(self, settings: Export, bins: int) -> "Row":
-        """Return it under other settings: counters go on, but for those of bands and bins that are other ones now."""
+        """Return it under other settings: counters go on, but for those of bands, bins and ages that are others now."""
         row = Row(settings, bins)
         row._distribution, row._distribution_sum = self._distribution, self._distribution_sum
         row._window = self._window.resized(int(settings.working_set.window * 1e9))
@@ -43,6 +46,8 @@ class Row:
         row._band_byte_seconds = np.array([known.get(span, 0.0) for span in row._spans])
         if bins == len(self._bin_seconds):
             row._bin_seconds = self._bin_seconds
+        if row._idle_bounds == self._idle_bounds:
+            row._woken, row._woken_sum = self._woken, self._woken_sum
         return row
 
     def count(self, end_ns: int, working_set: int, accessed_bytes: float) -> None:
@@ -60,6 +65,11 @@ class Row:
         if bin_ratios is not None:
             self._bin_seconds += bin_ratios * seconds
 
+    def wake(self, bytes_by_age: I64, byte_seconds: float) -> None:
+        """Add bytes that were accessed again, by the bounds of idle age, and the sum of their idle ages."""
+        self._woken = self._woken + bytes_by_age
+        self._woken_sum += byte_seconds
+
     def percentiles(self, now_ns: int) -> dict[str, int]:
         """Return the percentiles of the working sets in the window that ends now; empty if there is none in it."""
         values = np.sort(self._window.values(now_ns))
@@ -70,6 +80,10 @@ class Row:
     def distribution(self) -> Histogram:
         """Return the distribution of working sets, one observation per snapshot."""
         return Histogram(WORKING_SET_BOUNDS, tuple(self._distribution), self._distribution_sum)
+
+    def woken(self) -> Histogram:
+        """Return the bytes that were accessed again, by the idle age that they had."""
+        return Histogram(self._idle_bounds, tuple(self._woken.tolist()), self._woken_sum)
 
     def bands(self, band_bytes: I64) -> tuple[Band, ...]:
         """Return every band with its bytes in the last snapshot."""

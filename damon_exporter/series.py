@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from damon_exporter.analysis import bands, heatmap, idle, workingset
+from damon_exporter.analysis import bands, heatmap, idle, reaccess, workingset
 from damon_exporter.analysis.bands import I64, Groups
 from damon_exporter.analysis.snapshot import F64, Intervals, Snapshot
 from damon_exporter.config import Export
@@ -70,10 +70,12 @@ class MonitorSeries:
     def observe(self, snapshot: Snapshot, names: Sequence[str], group: Groups) -> None:
         """Take in a snapshot whose regions belong to the targets ``names[group]``."""
         self._rows = {name: self._rows.get(name) or Row(self._settings, self._bins) for name in names}
-        elapsed_us = self._elapsed_us(snapshot)
+        before, elapsed_us = self._latest, self._elapsed_us(snapshot)
         latest = self._latest = self._analysed(snapshot, tuple(names), group, self._carry_idle(snapshot, elapsed_us))
         self._count(latest)
-        self._integrate(latest, elapsed_us)
+        if self._is_observed(latest, elapsed_us):
+            self._integrate(latest, elapsed_us)
+            self._wake(before, latest)
 
     def rest(self) -> None:
         """Publish nothing until the next snapshot, and remember no idle ages; counters go on then."""
@@ -118,6 +120,7 @@ class MonitorSeries:
                 last_snapshot_timestamp=timestamp,
                 bands=row.bands(by_band[i]) if by_band is not None else None,
                 idle_age=idle_ages[i] if idle_ages else None,
+                reaccess_idle_age=row.woken() if idle_ages and by_band is not None else None,
                 heatmap=row.heatmap(int(monitored[i])) if by_band is not None else None,
             )
             for i, name, row in self._present_rows(latest)
@@ -175,14 +178,31 @@ class MonitorSeries:
         for i, _, row in self._present_rows(latest):
             row.count(snapshot.end_ns, working_sets[i], accessed[i])
 
-    def _integrate(self, latest: _Latest, elapsed_us: int) -> None:
-        """Add what is multiplied by the time that the snapshot covers, if nothing is missing before it."""
+    @staticmethod
+    def _is_observed(latest: _Latest, elapsed_us: int) -> bool:
+        """Is nothing missing before this snapshot?"""
         intervals = latest.snapshot.intervals
-        if intervals is None or latest.bands is None or not 0 < elapsed_us <= LONGEST_GAP * intervals.aggregation_us:
+        return intervals is not None and 0 < elapsed_us <= LONGEST_GAP * intervals.aggregation_us
+
+    def _integrate(self, latest: _Latest, elapsed_us: int) -> None:
+        """Add what is multiplied by the time that the snapshot covers."""
+        if latest.snapshot.intervals is None or latest.bands is None:
             return
-        heat = self._heat(latest, intervals) if self._bins else None
+        heat = self._heat(latest, latest.snapshot.intervals) if self._bins else None
         for i, _, row in self._present_rows(latest):
             row.integrate(elapsed_us / 1e6, latest.bands[i], None if heat is None else heat[i])
+
+    def _wake(self, before: _Latest | None, latest: _Latest) -> None:
+        """Add what was idle in the previous snapshot and is accessed now."""
+        intervals = latest.snapshot.intervals
+        if before is None or before.ages is None or intervals is None:
+            return
+        found = reaccess.woken(before.ages, before.snapshot.regions, latest.snapshot.regions, intervals)
+        if not len(found.size):
+            return
+        counts, sums = reaccess.woken_bytes(found, latest.group, len(latest.names), self._idle_bounds_us)
+        for i, _, row in self._present_rows(latest):
+            row.wake(counts[i], sums[i])
 
     def _heat(self, latest: _Latest, intervals: Intervals) -> F64:
         regions = latest.snapshot.regions

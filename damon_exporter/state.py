@@ -89,6 +89,7 @@ class TargetState:
     heatmap: Heatmap | None
     resident_bytes: int | None = None
     owner: Owner | None = None
+    reaccess_idle_age: Histogram | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,7 @@ PHYSICAL = TargetState(
     ),
     idle_age=Histogram((1.0, 60.0, 3600.0), (123_456_789, 1_000_000_000, 7_000_000_001, 466_477_801), 3.5e12),
     heatmap=Heatmap((0.0, 59.5, 1e-07), 2_863_311_530.3333335),
+    reaccess_idle_age=Histogram((1.0, 60.0, 3600.0), (8_000_000_000, 500_000_000, 4 * MIB, 1), 2.5e9),
 )
 
 POSTGRES = replace(

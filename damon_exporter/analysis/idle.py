@@ -105,7 +105,8 @@ def carry(before: Pieces, regions: Regions, age_unit_us: int, step_us: int) -> t
         return IdleAges.without_patches(region_us), NO_PIECES
     start, end = line
     sized = start < end  # kernels with CVE-2025-38519 can make regions of no size
-    known, region = _known(before, start, end, np.flatnonzero(idle & sized), step_us)
+    older = Pieces(before.start, before.end, before.idle_us + step_us)
+    known, region = cut(older, start, end, np.flatnonzero(idle & sized))
     accessed = np.flatnonzero(~idle & sized)
     touched = Pieces(start[accessed], end[accessed], np.zeros(len(accessed), np.int64))
     younger = known.idle_us < region_us[region]
@@ -131,21 +132,22 @@ def idle_bytes(ages: IdleAges, sizes: U64, group: Groups, groups: int, bounds_us
     return counts, sums
 
 
-def _known(
-    before: Pieces, start: U64, end: U64, idle: NDArray[np.intp], step_us: int
-) -> tuple[Pieces, NDArray[np.intp]]:
-    """Return what is known of the idle regions from the previous snapshot, and the region of each piece."""
-    first = np.searchsorted(before.end, start[idle], side="right")
-    last = np.searchsorted(before.start, end[idle], side="left")
+def cut(pieces: Pieces, start: U64, end: U64, regions: NDArray[np.intp]) -> tuple[Pieces, NDArray[np.intp]]:
+    """Return the parts of pieces that lie in these regions, given by their indexes, and the region of each part.
+
+    ``start`` and ``end`` are those of all regions, flattened.
+    """
+    first = np.searchsorted(pieces.end, start[regions], side="right")
+    last = np.searchsorted(pieces.start, end[regions], side="left")
     counts = np.maximum(last - first, 0)
-    region = np.repeat(idle, counts)
+    region = np.repeat(regions, counts)
     piece = np.arange(len(region)) + np.repeat(first - (np.cumsum(counts) - counts), counts)
-    cut = Pieces(
-        np.maximum(before.start[piece], start[region]),
-        np.minimum(before.end[piece], end[region]),
-        before.idle_us[piece] + step_us,
+    parts = Pieces(
+        np.maximum(pieces.start[piece], start[region]),
+        np.minimum(pieces.end[piece], end[region]),
+        pieces.idle_us[piece],
     )
-    return cut, region
+    return parts, region
 
 
 def _joined(touched: Pieces, known: Pieces) -> Pieces:

@@ -128,6 +128,16 @@ ACCESS_PATTERN = Section(
             _SNAPSHOT,
         ),
         Metric(
+            "damon_reaccess_idle_age_seconds",
+            Kind.HISTOGRAM,
+            _TARGET,
+            "Bytes that were seen accessed again, by the idle age they had in the snapshot before; one observation is "
+            "one byte. What reclaiming at an idle age would bring back: the rate of all bytes less that of the bucket. "
+            "Where no more than a tenth of the samples found an access, only regions that had been idle as a whole "
+            "count, as DAMON merges such regions with idle ones. Only consecutive snapshots are compared.",
+            _SNAPSHOT,
+        ),
+        Metric(
             "damon_estimated_access_bytes_total",
             Kind.COUNTER,
             _TARGET,

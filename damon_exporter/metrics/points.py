@@ -64,6 +64,8 @@ def target_points(monitor: str, target: TargetState) -> Iterator[Point]:
     yield Point("damon_observed_seconds_total", labels, target.observed_seconds)
     if target.idle_age is not None:
         yield Point("damon_idle_age_seconds", labels, target.idle_age)
+    if target.reaccess_idle_age is not None:
+        yield Point("damon_reaccess_idle_age_seconds", labels, target.reaccess_idle_age)
     yield Point("damon_estimated_access_bytes_total", labels, target.estimated_access_bytes)
     if target.heatmap is not None:
         yield from heatmap_points(labels, target.heatmap)

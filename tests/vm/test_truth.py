@@ -56,6 +56,9 @@ monitors:
 export: {heatmap: {processes: true}, working_set: {window: 15s}}
 """
 
+ZIGZAG_DWELL = 10
+"""For how many seconds each of the two areas is hot, and the other sleeps."""
+
 PAGE_FRAMES = """
 import json, struct, sys
 frames = {}
@@ -177,7 +180,7 @@ def _watch_patterns(guest: Guest) -> list[Metrics]:
     free_damon(guest)
     stairs = ("--areas", "5", "--area", "20MiB", "--dwell", "4")
     with (
-        workload(guest, "zigzag", "--dwell", "10"),
+        workload(guest, "zigzag", "--dwell", str(ZIGZAG_DWELL)),
         workload(guest, "stairs", *stairs),
         exporter(guest, PATTERNS) as watching,
     ):
@@ -189,6 +192,17 @@ def test_the_zigzag_percentiles_show_one_area(patterns: list[Metrics]) -> None:
     for percentile in ("25", "50"):
         shown = patterns[-1].value("damon_working_set_percentile_bytes", target="zigzag", percentile=percentile)
         assert shown / MIB == pytest.approx(95.4, rel=0.06)
+
+
+def test_what_wakes_is_the_zigzag_area_that_has_slept_while_the_other_was_hot(patterns: list[Metrics]) -> None:
+    def grown(name: str, **labels: str) -> float:
+        first, last = (scrape.value(name, monitor="zigzag", **labels) for scrape in (patterns[0], patterns[-1]))
+        return last - first
+
+    turns = grown("damon_observed_seconds_total") / ZIGZAG_DWELL
+    up_to = {le: grown("damon_reaccess_idle_age_seconds_bucket", le=le) for le in ("5.0", "15.0", "+Inf")}
+    assert (up_to["15.0"] - up_to["5.0"]) / MIB == pytest.approx(95.4 * turns, abs=95.4 * (0.5 + 0.1 * turns))
+    assert up_to["+Inf"] - up_to["15.0"] <= 0.1 * up_to["15.0"]
 
 
 def test_the_hot_step_of_the_stairs_moves_through_the_heatmap(patterns: list[Metrics]) -> None:

@@ -1,0 +1,1 @@
+"""Dashboards for Grafana: a builder, and the JSON that it makes."""

@@ -14,9 +14,9 @@ Neither is `container_memory_working_set_bytes`, which is usage less inactive pa
 """
 
 WAKES = (
-    "For every idle age T: what reclaiming memory that has been idle for longer would free, and how many bytes of it a "
-    "second are touched again, each of which would have to come back. Choose the lowest T that brings back no more than "
-    "you can bear."
+    "For every idle age T: what reclaiming memory that has been idle for longer would free, and how many bytes of it "
+    "a second are touched again, each of which would have to come back. Choose the lowest T that brings back no more "
+    "than you can bear."
 )
 
 

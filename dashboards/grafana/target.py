@@ -80,8 +80,8 @@ def _rightsizing() -> Panel:
     charged = f'max by {BY} (damon_cgroup_idle_age_seconds_bucket{{{CONTAINER}, le="+Inf"}})'
     return table(
         "Rightsizing",
-        f"What a container touched within five minutes, the highest but for 1 % of a week, and {HEADROOM} times as much "
-        "as a suggestion, beside what it asks for and what is charged to it.",
+        f"What a container touched within five minutes, the highest but for 1 % of a week, and {HEADROOM} times as "
+        "much as a suggestion, beside what it asks for and what is charged to it.",
         {
             "Working set, p99 of a week": (asked(_needs("300.0", "7d")), "bytes"),
             "Suggested request": (asked(f"{HEADROOM} * {_needs('300.0', '7d')}"), "bytes"),

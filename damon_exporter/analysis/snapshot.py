@@ -9,6 +9,12 @@ U32 = NDArray[np.uint32]
 U64 = NDArray[np.uint64]
 F64 = NDArray[np.float64]
 
+LONGEST_GAP = 2
+"""Aggregation intervals after which a snapshot is not taken to begin where the previous one ended."""
+
+DEFAULT_AGGREGATION_US = 100_000
+"""DAMON's own default, for the start of a first snapshot whose intervals nothing tells."""
+
 
 def impossible(start: U64, end: U64, follows: NDArray[np.bool_] | bool = True) -> NDArray[np.bool_]:
     """Tell of each region whether no kernel makes it: it ends before it starts, or starts before the previous ends.
@@ -79,3 +85,13 @@ class Snapshot:
     regions: Regions
     intervals: Intervals | None
     age_unit_us: int | None
+
+
+def began_ns(snapshot: Snapshot, previous_end_ns: int | None) -> int:
+    """Return when counting began: at the end of the previous snapshot, unless a gap lies between."""
+    intervals = snapshot.intervals
+    aggregation_ns = (intervals.aggregation_us if intervals else DEFAULT_AGGREGATION_US) * 1000
+    longest = LONGEST_GAP * aggregation_ns if intervals else snapshot.end_ns
+    if previous_end_ns is not None and 0 < snapshot.end_ns - previous_end_ns <= longest:
+        return previous_end_ns
+    return max(snapshot.end_ns - aggregation_ns, 0)

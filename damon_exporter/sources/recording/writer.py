@@ -12,16 +12,10 @@ from typing import Any, BinaryIO, Self, cast
 
 import numpy as np
 
-from damon_exporter.analysis.snapshot import Intervals, Regions, Snapshot
+from damon_exporter.analysis.snapshot import Intervals, Regions, Snapshot, began_ns
 from damon_exporter.sources.recording.deflate import GrowingText, ZlibStream
 from damon_exporter.sources.recording.model import Origin, RecordedMonitor, RecordingError
 from damon_exporter.sources.recording.record import OWN_KEY
-
-LONGEST_GAP = 2
-"""Aggregation intervals after which a snapshot is not taken to begin where the previous one ended."""
-
-DEFAULT_AGGREGATION_US = 100_000
-"""DAMON's own default, for the start of a first snapshot whose intervals nothing tells."""
 
 COMPACT = (",", ":")
 
@@ -37,18 +31,9 @@ class _Kdamond:
     intervals: list[Intervals] = field(default_factory=list)
     """All that were ever in force."""
 
-    def start_ns(self, snapshot: Snapshot) -> int:
-        """Return when counting began: at the end of the previous snapshot, unless a gap lies between."""
-        intervals, previous = snapshot.intervals, self.previous_end_ns
-        aggregation_ns = (intervals.aggregation_us if intervals else DEFAULT_AGGREGATION_US) * 1000
-        longest = LONGEST_GAP * aggregation_ns if intervals else snapshot.end_ns
-        if previous is not None and 0 < snapshot.end_ns - previous <= longest:
-            return previous
-        return max(snapshot.end_ns - aggregation_ns, 0)
-
     def frame(self, snapshot: Snapshot) -> tuple[str, str]:
         """Return what stands before and behind the regions of the next snapshot, of whatever target."""
-        start_ns = self.start_ns(snapshot)
+        start_ns = began_ns(snapshot, self.previous_end_ns)
         self.previous_end_ns = snapshot.end_ns
         intervals = snapshot.intervals
         timing: dict[str, Any] = {OWN_KEY: _own_timing(snapshot)}

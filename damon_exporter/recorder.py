@@ -1,4 +1,4 @@
-"""Writes what kdamonds report into a file that damo can read, too."""
+"""Hands on what kdamonds report for some time: into a file that damo can read, too, or to whoever wants it."""
 
 import logging
 import time
@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Protocol
 
 from damon_exporter.analysis.snapshot import Snapshot
 from damon_exporter.config import Config, Monitor
@@ -53,11 +54,20 @@ THEN = ", then "
 """Between the names of those who have had an index one after the other."""
 
 
-class _Tape:
-    """Passes on to the writer what belongs to the recording. ``started`` is when the first snapshot came."""
+class Sink(Protocol):
+    """Where snapshots go, and what is known of their kdamonds."""
 
-    def __init__(self, writer: RecordingWriter, monitor: str | None) -> None:
-        self._writer = writer
+    monitors: dict[int, RecordedMonitor]
+
+    def append(self, snapshot: Snapshot) -> None:
+        """Take a snapshot."""
+
+
+class _Tape:
+    """Passes on to the sink what belongs to the recording. ``started`` is when the first snapshot came."""
+
+    def __init__(self, sink: Sink, monitor: str | None) -> None:
+        self._sink = sink
         self._monitor = monitor
         self.snapshots = 0
         self.started: float | None = None
@@ -69,10 +79,10 @@ class _Tape:
     def __call__(self, kdamond: Watched, snapshot: Snapshot) -> None:
         if not self.wants(kdamond):
             return
-        self._writer.append(snapshot)
-        known = self._writer.monitors.get(snapshot.kdamond, RecordedMonitor()).targets
+        self._sink.append(snapshot)
+        known = self._sink.monitors.get(snapshot.kdamond, RecordedMonitor()).targets
         targets = {**known, **_names(kdamond, known)}
-        self._writer.monitors[snapshot.kdamond] = RecordedMonitor(kdamond.name, kdamond.operations, targets)
+        self._sink.monitors[snapshot.kdamond] = RecordedMonitor(kdamond.name, kdamond.operations, targets)
         self.snapshots += 1
         if self.started is None:
             self.started = time.monotonic()
@@ -108,20 +118,36 @@ def record(
     on_failure: Callable[[], None],
     say: Callable[[str], None],
 ) -> int:
-    """Record until ``stopped()`` is true, the time is over, or what is recorded has ended.
+    """Write to a file what `hear` hears, and return the number of snapshots.
 
-    The time counts from the first snapshot; without one, patience ends. Returns the number of snapshots; raises
-    `RecordingError` if there was none or the file cannot be written. What has been recorded before an error is kept.
+    Raises `RecordingError` if there was none or the file cannot be written. What has been recorded before an error
+    is kept.
+    """
+    writer = RecordingWriter(path, replace(take.origin, kernel_release=procfs.kernel_release(paths.procfs)))
+    try:
+        return hear(take, paths, writer, stopped, on_failure, say)
+    finally:
+        if writer.monitors:
+            writer.close()
+
+
+def hear(
+    take: Take,
+    paths: KernelPaths,
+    sink: Sink,
+    stopped: Callable[[], bool],
+    on_failure: Callable[[], None],
+    say: Callable[[str], None],
+) -> int:
+    """Fill the sink until ``stopped()`` is true, the time is over, or what is recorded has ended.
+
+    The time counts from the first snapshot; without one, patience ends. ``say`` is called at every look, with how far
+    it has come. Returns the number of snapshots; raises `RecordingError` if there was none.
     """
     ended = _end_of(take.pid, paths.procfs) if take.pid else lambda: False
-    writer = RecordingWriter(path, replace(take.origin, kernel_release=procfs.kernel_release(paths.procfs)))
-    tape = _Tape(writer, take.monitor)
+    tape = _Tape(sink, take.monitor)
     take = replace(take, config=_at_once(take.config))
-    try:
-        reason = _listen(take, paths, tape, lambda: stopped() or ended(), on_failure, say)
-    finally:
-        if tape.snapshots:
-            writer.close()
+    reason = _listen(take, paths, tape, lambda: stopped() or ended(), on_failure, say)
     if not tape.snapshots:
         raise RecordingError(f"nothing was recorded: {reason}")
     return tape.snapshots

@@ -21,15 +21,18 @@ _CURE = (
 )
 
 
-def read_recording(path: Path, memory_limit: int = MEMORY_LIMIT) -> Recording:
+def read_recording(
+    path: Path, memory_limit: int = MEMORY_LIMIT, say: Callable[[str], None] = lambda _: None
+) -> Recording:
     """Read what damo or we have recorded (``json_compressed`` or plain ``json``).
 
+    ``say`` is called after every snapshot of a target, with how far it has come.
     Raises `RecordingError` if there is not one whole snapshot in a damaged file; if some are good, they are
     returned together with ``Recording.damage``. What needs more than ``memory_limit`` bytes counts as damage.
     """
     try:
         with path.open("rb") as file:
-            reader = _Reader(JsonStream(_pieces(path, file)), memory_limit)
+            reader = _Reader(JsonStream(_pieces(path, file)), memory_limit, say)
             damage = reader.read()
     except OSError as error:
         raise RecordingError(f"cannot read {path}: {error.strerror or error}") from error
@@ -58,10 +61,12 @@ def _pieces(path: Path, file: BinaryIO) -> Iterator[bytes]:
 class _Reader:
     """Takes the records from a stream; what was good is in ``records`` whatever comes."""
 
-    def __init__(self, stream: JsonStream, memory_limit: int) -> None:
+    def __init__(self, stream: JsonStream, memory_limit: int, say: Callable[[str], None]) -> None:
         self.records: list[Record] = []
         self._stream = stream
         self._memory_limit = self._memory_left = memory_limit
+        self._say = say
+        self._snapshots = 0
 
     def read(self) -> str | None:
         """Read to the end, or to the damage, and return where and what that was."""
@@ -92,6 +97,8 @@ class _Reader:
         for _ in self._stream.list_elements():
             _parse(record.read_snapshot, self._stream.value())
             self._use_memory(SNAPSHOT_BYTES + REGION_BYTES * len(record.parts[-1].start))
+            self._snapshots += 1
+            self._say(f"{self._snapshots} snapshots read")
 
     def _use_memory(self, size: int) -> None:
         self._memory_left -= size

@@ -3,42 +3,34 @@
 import json
 import shlex
 import sys
-from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 import click
 
-from damon_exporter import __version__, logs, units
-from damon_exporter.config import Config, ConfigError, load, schema
+from damon_exporter import __version__, logs
+from damon_exporter.config import ConfigError, schema
 from damon_exporter.config.processes import HIGHEST_PID
+from damon_exporter.flags import (
+    Progress,
+    config_flags,
+    loaded,
+    log_flags,
+    only_checks,
+    options,
+    seconds_of,
+    what_to_record,
+)
 from damon_exporter.kernel.errors import KernelError
 from damon_exporter.kernel.paths import KernelPaths
+from damon_exporter.report.commands import report
 from damon_exporter.sources.recording import Origin, RecordingError
 from damon_exporter.state import NodeState
 from damon_exporter.stopping import Failed, StopSignal
 from damon_exporter.web.app import make_app
 from damon_exporter.web.listen import ListenAddress, ListenError
 
-Command = Callable[..., Any]
-
 FAILED, MISUSED = 1, 2
-
-
-def _folder(name: str, default: str, what: str) -> Callable[[Command], Command]:
-    """A root of the kernel's; what of it is missing or forbidden is told where it is needed."""
-    kind = click.Path(path_type=Path, readable=False)
-    return click.option(f"--path.{name}", name, type=kind, default=default, show_default=True, help=what)
-
-
-def _options(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
-    def add(command: Command) -> Command:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return add
 
 
 def _telemetry_path(_: click.Context, __: click.Parameter, path: str) -> str:
@@ -58,7 +50,7 @@ def _listen_address(_: click.Context, __: click.Parameter, addresses: tuple[str,
     return addresses
 
 
-serving_flags = _options(
+serving_flags = options(
     click.option(
         "--web.listen-address",
         "addresses",
@@ -79,19 +71,6 @@ serving_flags = _options(
 )
 lifecycle_flag = click.option(
     "--web.enable-lifecycle", "lifecycle", is_flag=True, help="Let POST /-/reload reload the configuration."
-)
-log_flags = _options(
-    click.option("--log.level", "log_level", type=click.Choice(["debug", "info", "warn", "error"]), default="info"),
-    click.option("--log.format", "log_format", type=click.Choice(["logfmt", "json"]), default="logfmt"),
-)
-config_flags = _options(
-    click.option(
-        "--config.file", "config_file", type=click.Path(path_type=Path), help="The configuration; none is valid."
-    ),
-    _folder("sysfs", "/sys", "Where sysfs is mounted."),
-    _folder("procfs", "/proc", "Where procfs is mounted."),
-    _folder("tracefs", "/sys/kernel/tracing", "Where tracefs is mounted."),
-    _folder("rootfs", "/", "Where the host's root is mounted; names of pods are read below its /var/log."),
 )
 
 
@@ -147,7 +126,7 @@ def cli(
     if context.invoked_subcommand is not None:
         context.default_map = {context.invoked_subcommand: context.params}
         return
-    config = _load(config_file)
+    config = loaded(config_file)
     if dry_run:
         from damon_exporter.dry_run import rehearse
 
@@ -158,19 +137,6 @@ def cli(
 
     web = serving.WebFlags(addresses, telemetry_path, lifecycle)
     serving.serve(config, config_file, KernelPaths(**roots), web)
-
-
-def _load(config_file: Path | None) -> Config:
-    """Return the configuration, unless it is only to be checked: then the command, whichever it is, ends here."""
-    config = load(config_file)
-    if _check_only():
-        click.echo("the configuration is good")
-        click.get_current_context().exit()
-    return config
-
-
-def _check_only() -> bool:
-    return bool(click.get_current_context().find_root().params["check_only"])
 
 
 @cli.command()
@@ -191,7 +157,7 @@ def demo(
     from damon_exporter.sources.recording import read_recording
 
     logs.set_up(log_level, log_format)
-    export = _load(config_file).export
+    export = loaded(config_file).export
     with resources.as_file(resources.files("damon_exporter") / "recordings/demo.damon") as shipped:
         played = read_recording(recording or shipped)
     serving.serve_recording(played, export, serving.WebFlags(addresses, telemetry_path))
@@ -203,7 +169,7 @@ def doctor(config_file: Path | None, **roots: Path) -> None:
     """Say what this kernel, these permissions and this configuration allow, with the cure for each "no"."""
     from damon_exporter.doctor import examine
 
-    for finding in examine(_load(config_file), KernelPaths(**roots)):
+    for finding in examine(loaded(config_file), KernelPaths(**roots)):
         click.echo(finding)
 
 
@@ -237,50 +203,21 @@ def record(
     from damon_exporter import recorder
 
     logs.set_up(log_level, log_format)
-    seconds = None if duration is None else _seconds(duration)
-    config, name = _what_to_record(_load(config_file), pid, monitor, command)
+    seconds = None if duration is None else seconds_of(duration)
+    config, name = what_to_record(loaded(config_file), pid, monitor, command)
     origin = Origin(command=shlex.join(["damon-exporter", *sys.argv[1:]]), workload=workload)
     take = recorder.Take(config, name, seconds, origin, pid)
     stop = StopSignal()
-    count = recorder.record(take, KernelPaths(**roots), output, lambda: stop.wait(0), stop.fail, _progress)
+    count = recorder.record(take, KernelPaths(**roots), output, lambda: stop.wait(0), stop.fail, Progress())
     click.echo(f"\r{count} snapshots in {output}", err=True)
-
-
-def _what_to_record(
-    config: Config, pid: int | None, monitor: str | None, command: tuple[str, ...]
-) -> tuple[Config, str | None]:
-    """Return the configuration to run with and the monitor to record, None for all of it."""
-    if sum(given is not None and given != () for given in (pid, monitor, command)) > 1:
-        raise click.UsageError("give one of --pid, --monitor and a command")
-    if command and not command[0]:
-        raise click.UsageError("the command is empty: name a program")
-    from damon_exporter import recorder
-
-    if pid is not None:
-        return recorder.only(config, processes={"match": [{"pid": pid}]}), recorder.RECORDED
-    if command:
-        return recorder.only(config, command=list(command)), recorder.RECORDED
-    return (recorder.chosen(config, monitor) if monitor else config), monitor
-
-
-def _seconds(text: str) -> float:
-    try:
-        microseconds = units.parse_duration(text)
-    except ValueError as error:
-        raise click.UsageError(f"--duration: {error}") from error
-    if microseconds == 0:
-        raise click.UsageError(f"--duration: {text} leaves no time to record; write for example 90s")
-    return microseconds / 1e6
-
-
-def _progress(text: str) -> None:
-    if sys.stderr.isatty():
-        click.echo(f"\r{text}", nl=False, err=True)
 
 
 @cli.command("config-schema")
 def config_schema() -> None:
     """Print the JSON Schema of the configuration, for editors."""
-    if _check_only():
+    if only_checks():
         raise click.UsageError("config-schema reads no configuration: leave out --config.check, or the command")
     click.echo(json.dumps(schema(), indent=2))
+
+
+cli.add_command(report)

@@ -1,0 +1,52 @@
+"""What this host's kdamonds report now, kept in memory."""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from damon_exporter import recorder
+from damon_exporter.analysis.snapshot import Snapshot
+from damon_exporter.kernel.paths import KernelPaths
+from damon_exporter.recorder import Take
+from damon_exporter.report.subjects import Heard
+from damon_exporter.sources.recording import RecordedMonitor
+from damon_exporter.stopping import StopSignal
+
+Say = Callable[[str], None]
+
+
+class _Kept:
+    """Keeps snapshots until they are taken."""
+
+    def __init__(self) -> None:
+        self.monitors: dict[int, RecordedMonitor] = {}
+        self._snapshots: list[Snapshot] = []
+
+    def append(self, snapshot: Snapshot) -> None:
+        self._snapshots.append(snapshot)
+
+    def take(self) -> Heard:
+        """Return what has been kept since the last time."""
+        snapshots, self._snapshots = self._snapshots, []
+        return Heard(sorted(snapshots, key=lambda snapshot: snapshot.end_ns), dict(self.monitors))
+
+
+def hear_once(take: Take, paths: KernelPaths, stop: StopSignal, say: Say) -> Heard:
+    """Return what is reported in the time that ``take`` gives, or until told to stop."""
+    kept = _Kept()
+    recorder.hear(take, paths, kept, lambda: stop.wait(0), stop.fail, say)
+    return kept.take()
+
+
+def hear_on(take: Take, paths: KernelPaths, stop: StopSignal, show: Callable[[Heard], None]) -> None:
+    """Show what is reported, each time that ``take`` gives anew, until told to stop."""
+    kept = _Kept()
+    due = time.monotonic() + (take.seconds or 0)
+
+    def look(_: str) -> None:
+        nonlocal due
+        if kept.monitors and (now := time.monotonic()) >= due and (heard := kept.take()).snapshots:
+            show(heard)
+            due = now + (take.seconds or 0)
+
+    recorder.hear(replace(take, seconds=None), paths, kept, lambda: stop.wait(0), stop.fail, look)

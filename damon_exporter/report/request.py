@@ -1,0 +1,155 @@
+"""What every report is asked for, and how it comes to an answer."""
+
+import functools
+import json
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import click
+
+from damon_exporter import logs
+from damon_exporter.config.processes import HIGHEST_PID
+from damon_exporter.flags import (
+    Command,
+    Progress,
+    config_flags,
+    loaded,
+    log_flags,
+    options,
+    seconds_of,
+    what_to_record,
+)
+from damon_exporter.kernel.paths import KernelPaths
+from damon_exporter.report.subjects import Heard, Subject, subjects
+from damon_exporter.report.terminal import CLEAR
+from damon_exporter.sources.recording import read_recording
+from damon_exporter.stopping import StopSignal
+
+JSON_VERSION = 1
+"""Of what --json prints: raised when a key goes or changes its meaning, not when one is added."""
+
+LIVE_SECONDS = 5.0
+
+
+class Section(Protocol):
+    """What a report has for one target."""
+
+    def json(self) -> dict[str, object]:
+        """The same for programs: bytes and seconds, as numbers."""
+
+
+SectionT = TypeVar("SectionT", bound=Section)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What all reports are asked for: of what, and in which form."""
+
+    recording: Path | None
+    pid: int | None
+    monitor: str | None
+    duration: str | None
+    watch: bool
+    color: str
+    as_json: bool
+    raw_number: bool
+    config_file: Path | None
+    log_level: str
+    log_format: str
+    sysfs: Path
+    procfs: Path
+    tracefs: Path
+    rootfs: Path
+
+    def check(self) -> None:
+        """Refuse what makes no sense together."""
+        live = {"--pid": self.pid, "--duration": self.duration, "--watch": self.watch or None}
+        given = [flag for flag, value in live.items() if value is not None]
+        if self.recording and given:
+            raise click.UsageError(f"{given[0]} is for what runs now: leave it out, or --input")
+
+    def answer(self, show: Callable[[Heard], None]) -> None:
+        """Show what is in the recording, or what is reported now: once, or again and again."""
+        if self.recording:
+            progress = Progress()
+            recording = read_recording(self.recording, say=progress)
+            progress.clear()
+            if recording.damage:
+                click.echo(f"damon-exporter: {recording.damage}", err=True)
+            show(Heard(recording.snapshots, recording.monitors))
+            return
+        self._answer_live(show)
+
+    def _answer_live(self, show: Callable[[Heard], None]) -> None:
+        from damon_exporter.recorder import Take
+        from damon_exporter.report import live
+
+        logs.set_up(self.log_level, self.log_format)
+        seconds = LIVE_SECONDS if self.duration is None else seconds_of(self.duration)
+        config, monitor = what_to_record(loaded(self.config_file), self.pid, self.monitor, ())
+        take = Take(config, monitor, seconds, pid=self.pid)
+        paths = KernelPaths(self.sysfs, self.procfs, self.tracefs, self.rootfs)
+        stop = StopSignal()
+        if self.watch:
+            live.hear_on(take, paths, stop, show)
+            return
+        progress = Progress()
+        heard = live.hear_once(take, paths, stop, progress)
+        progress.clear()
+        show(heard)
+
+    def show(
+        self,
+        report: str,
+        make: Callable[[list[Subject]], Sequence[SectionT]],
+        lines: Callable[[Sequence[SectionT]], Iterable[str]],
+    ) -> None:
+        """Make sections of all that is asked for and print them."""
+        self.check()
+
+        def show(heard: Heard) -> None:
+            # What is heard now is heard of the right monitor, whatever it is called.
+            sections = make(subjects(heard, self.monitor if self.recording else None))
+            if self.as_json:
+                targets = [section.json() for section in sections]
+                text = json.dumps({"version": JSON_VERSION, "report": report, "targets": targets})
+            else:
+                text = "\n".join(lines(sections))
+            cleared = CLEAR if self.watch and not self.as_json and sys.stdout.isatty() else ""
+            click.echo(cleared + text, color=True)  # paint_for has decided on colours
+
+        self.answer(show)
+
+
+def asks(command: Command) -> Command:
+    """Give a command the options that all reports have, and hand them over as a `Request`."""
+
+    @functools.wraps(command)
+    def with_request(**given: Any) -> None:
+        request = Request(**{field.name: given.pop(field.name) for field in fields(Request)})
+        command(request, **given)
+
+    return _common_options(with_request)
+
+
+_common_options = options(
+    click.option("-i", "--input", "recording", type=click.Path(path_type=Path), help="A recording, ours or damo's."),
+    click.option("--pid", type=click.IntRange(1, HIGHEST_PID), help="Watch this process now."),
+    click.option("--monitor", help="Only this monitor: a name in the recording or the configuration, or damon_stat …"),
+    click.option("--duration", help="How long to watch from the first snapshot on, for example 10s.  [default: 5s]"),
+    click.option("--watch", is_flag=True, help="Report again after every --duration, of what came in it."),
+    click.option(
+        "--color",
+        type=click.Choice(["auto", "always", "never"]),
+        default="auto",
+        show_default=True,
+        help="auto: on a terminal, unless NO_COLOR is set.",
+    ),
+    click.option("--json", "as_json", is_flag=True, help="One line of JSON, in bytes and seconds."),
+    click.option("--raw-number", is_flag=True, help="No units and separators: bytes, microseconds."),
+    config_flags,
+    log_flags,
+)

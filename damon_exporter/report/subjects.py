@@ -1,0 +1,85 @@
+"""What a report has a section about: one target of one monitor."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from damon_exporter.analysis.snapshot import Snapshot
+from damon_exporter.sources.recording import RecordedMonitor, RecordingError
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What kdamonds reported, in time order, and what is known of them by ``Snapshot.kdamond``."""
+
+    snapshots: Sequence[Snapshot]
+    monitors: Mapping[int, RecordedMonitor]
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A target, with those snapshots in which it has regions, and none but its own in them.
+
+    ``target`` is its index in the kdamond, ``name`` what we or whoever recorded calls it, or empty.
+    """
+
+    monitor: str
+    operations: str
+    target: int
+    name: str
+    snapshots: tuple[Snapshot, ...]
+
+    @property
+    def title(self) -> str:
+        """A line for people."""
+        return f"monitor {self.monitor}, target {self.target}" + (f" ({self.name})" if self.name else "")
+
+    def identity(self) -> dict[str, object]:
+        """The keys by which reports in JSON tell whom they are about."""
+        return {
+            "monitor": self.monitor,
+            "operations": self.operations,
+            "target": self.target,
+            "name": self.name,
+        }
+
+
+def subjects(heard: Heard, monitor: str | None = None) -> list[Subject]:
+    """Return all targets in the order of monitors and their targets, or those of the monitor of that name.
+
+    Raises `RecordingError` if there are none.
+    """
+    found = [subject for kdamond in _kdamonds(heard) for subject in _of_kdamond(heard, kdamond)]
+    chosen = [subject for subject in found if monitor in (None, subject.monitor)]
+    if chosen:
+        return chosen
+    if not found:
+        raise RecordingError("there is not one snapshot in it: nothing to report")
+    names = ", ".join(dict.fromkeys(subject.monitor for subject in found))
+    raise RecordingError(f"there is no monitor {monitor!r} in it, but {names}: give one of these to --monitor")
+
+
+def _kdamonds(heard: Heard) -> list[int]:
+    return sorted({snapshot.kdamond for snapshot in heard.snapshots})
+
+
+def _of_kdamond(heard: Heard, kdamond: int) -> Iterator[Subject]:
+    own = [snapshot for snapshot in heard.snapshots if snapshot.kdamond == kdamond]
+    monitor = heard.monitors.get(kdamond, RecordedMonitor())
+    with_regions = {int(target) for snapshot in own for target in np.unique(snapshot.regions.target)}
+    for target in sorted(with_regions | monitor.targets.keys()):
+        yield Subject(
+            monitor.name or f"recording{kdamond}",
+            monitor.operations,
+            target,
+            monitor.targets.get(target, ""),
+            tuple(_only(own, target)),
+        )
+
+
+def _only(snapshots: Sequence[Snapshot], target: int) -> Iterator[Snapshot]:
+    for snapshot in snapshots:
+        regions = snapshot.regions.only(snapshot.regions.target == target)
+        if len(regions):
+            yield replace(snapshot, regions=regions)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from booted import kernels_booted
+from damo_itself import Damo, damo_at
 from kernel_pool import KernelPool
 
 from damon_exporter.testing.fake_kernel import FakeKernel
@@ -117,6 +118,12 @@ def fake_kernel(kernel_pool: KernelPool) -> Iterator[Callable[..., FakeKernel]]:
 def kernel(request: pytest.FixtureRequest, fake_kernel: Callable[..., FakeKernel]) -> FakeKernel:
     """A 7.3, or both kernels one after the other where ``driving.on_both`` asks for it."""
     return fake_kernel(kernel=getattr(request, "param", "7.3"))
+
+
+@pytest.fixture(scope="session")
+def damo(tmp_path_factory: pytest.TempPathFactory) -> Damo:
+    """Run damo on a recording; the answer is what it printed."""
+    return damo_at(tmp_path_factory.mktemp("home"))
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ class Accesses:
             return [f"# {self.subject.title}", "no region"]
         count = len(self.subject.snapshots)
         return [
-            f"# {self.subject.title}, snapshot {self.position} of 0 to {count - 1}",
+            f"# {self.subject.title}, snapshot {self.position} (0 to {count - 1})",
             *_heatmap(self.snapshot, raw, paint),
             f"intervals: {_intervals(self.snapshot, raw)}",
             *_regions(self.snapshot, raw),

@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeVar
 import click
 
 from damon_exporter import logs
+from damon_exporter.config import Config
 from damon_exporter.config.processes import HIGHEST_PID
 from damon_exporter.flags import (
     Command,
@@ -64,14 +65,14 @@ class Request:
     tracefs: Path
     rootfs: Path
 
-    def check(self) -> None:
+    def _check(self) -> None:
         """Refuse what makes no sense together."""
         live = {"--pid": self.pid, "--duration": self.duration, "--watch": self.watch or None}
         given = [flag for flag, value in live.items() if value is not None]
         if self.recording and given:
             raise click.UsageError(f"{given[0]} is for what runs now: leave it out, or --input")
 
-    def answer(self, show: Callable[[Heard], None]) -> None:
+    def _answer(self, config: Config, show: Callable[[Heard], None]) -> None:
         """Show what is in the recording, or what is reported now: once, or again and again."""
         if self.recording:
             progress = Progress()
@@ -79,18 +80,18 @@ class Request:
             progress.clear()
             if recording.damage:
                 click.echo(f"damon-exporter: {recording.damage}", err=True)
-            show(Heard(recording.snapshots, recording.monitors))
+            show(Heard(recording.snapshots, recording.monitors, str(recording.path)))
             return
-        self._answer_live(show)
+        self._answer_live(config, show)
 
-    def _answer_live(self, show: Callable[[Heard], None]) -> None:
+    def _answer_live(self, config: Config, show: Callable[[Heard], None]) -> None:
         from damon_exporter.recorder import Take
         from damon_exporter.report import live
 
         logs.set_up(self.log_level, self.log_format)
         seconds = LIVE_SECONDS if self.duration is None else seconds_of(self.duration)
-        config, monitor = what_to_record(loaded(self.config_file), self.pid, self.monitor, ())
-        take = Take(config, monitor, seconds, pid=self.pid)
+        chosen, monitor = what_to_record(config, self.pid, self.monitor, ())
+        take = Take(chosen, monitor, seconds, pid=self.pid)
         paths = KernelPaths(self.sysfs, self.procfs, self.tracefs, self.rootfs)
         stop = StopSignal()
         if self.watch:
@@ -108,7 +109,8 @@ class Request:
         lines: Callable[[Sequence[SectionT]], Iterable[str]],
     ) -> None:
         """Make sections of all that is asked for and print them."""
-        self.check()
+        self._check()
+        config = loaded(self.config_file)
 
         def show(heard: Heard) -> None:
             # What is heard now is heard of the right monitor, whatever it is called.
@@ -121,7 +123,7 @@ class Request:
             cleared = CLEAR if self.watch and not self.as_json and sys.stdout.isatty() else ""
             click.echo(cleared + text, color=True)  # paint_for has decided on colours
 
-        self.answer(show)
+        self._answer(config, show)
 
 
 def asks(command: Command) -> Command:

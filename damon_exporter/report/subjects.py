@@ -11,19 +11,25 @@ from damon_exporter.sources.recording import RecordedMonitor, RecordingError
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What kdamonds reported, in time order, and what is known of them by ``Snapshot.kdamond``."""
+    """What kdamonds reported, in time order, and what is known of them by ``Snapshot.kdamond``.
+
+    ``source`` is the file, or whatever else a message names.
+    """
 
     snapshots: Sequence[Snapshot]
     monitors: Mapping[int, RecordedMonitor]
+    source: str = "this host"
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
     """A target, with those snapshots in which it has regions, and none but its own in them.
 
-    ``target`` is its index in the kdamond, ``name`` what we or whoever recorded calls it, or empty.
+    ``target`` is its index in the kdamond, ``name`` what we or whoever recorded calls it, or empty. A monitor that
+    was restarted has had several kdamonds.
     """
 
+    kdamond: int
     monitor: str
     operations: str
     target: int
@@ -38,6 +44,7 @@ class Subject:
     def identity(self) -> dict[str, object]:
         """The keys by which reports in JSON tell whom they are about."""
         return {
+            "kdamond": self.kdamond,
             "monitor": self.monitor,
             "operations": self.operations,
             "target": self.target,
@@ -55,9 +62,9 @@ def subjects(heard: Heard, monitor: str | None = None) -> list[Subject]:
     if chosen:
         return chosen
     if not found:
-        raise RecordingError("there is not one snapshot in it: nothing to report")
+        raise RecordingError(f"{heard.source} holds no snapshot: nothing to report")
     names = ", ".join(dict.fromkeys(subject.monitor for subject in found))
-    raise RecordingError(f"there is no monitor {monitor!r} in it, but {names}: give one of these to --monitor")
+    raise RecordingError(f"there is no monitor {monitor!r}, but {names}: give one of these to --monitor")
 
 
 def _kdamonds(heard: Heard) -> list[int]:
@@ -70,6 +77,7 @@ def _of_kdamond(heard: Heard, kdamond: int) -> Iterator[Subject]:
     with_regions = {int(target) for snapshot in own for target in np.unique(snapshot.regions.target)}
     for target in sorted(with_regions | monitor.targets.keys()):
         yield Subject(
+            kdamond,
             monitor.name or f"recording{kdamond}",
             monitor.operations,
             target,

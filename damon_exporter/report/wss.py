@@ -69,12 +69,12 @@ def working_sets(subject: Subject, choice: Choice) -> WorkingSets:
 
 def lines(sections: Sequence[WorkingSets], raw: bool) -> Iterator[str]:
     """Yield what damo prints; where it would take monitors for one, as it tells only targets apart, each is named."""
-    several = len({section.subject.monitor for section in sections}) > 1
+    several = len({section.subject.kdamond for section in sections}) > 1
     named = None
     for section in sections:
-        if several and section.subject.monitor != named:
-            named = section.subject.monitor
-            yield f"# monitor\t{named}"
+        if several and section.subject.kdamond != named:
+            named = section.subject.kdamond
+            yield f"# monitor\t{section.subject.monitor}"
         yield from section.lines(raw)
 
 

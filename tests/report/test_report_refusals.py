@@ -1,0 +1,119 @@
+"""What `damon-exporter report` says where there is nothing to show, or something else was meant."""
+
+import subprocess
+import zlib
+from pathlib import Path
+
+import pytest
+from damo_itself import changing_snapshots
+from reporting import one_monitor, report
+from running import COMMAND, run
+
+from damon_exporter.report.access import accesses
+from damon_exporter.report.heatmap import guide, maps
+from damon_exporter.report.subjects import Heard, subjects
+from damon_exporter.report.terminal import Paint
+from damon_exporter.report.wss import Choice, working_sets
+from damon_exporter.sources.recording import RecordedMonitor
+
+REPORTS = ["access", "wss", "heatmap"]
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return one_monitor(tmp_path / "r", changing_snapshots(15, targets=1)[:30])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["access", "--input", "r", "--watch"], "--watch is for what runs now: leave it out, or --input"),
+        (["wss", "--input", "r", "--duration", "3s"], "--duration is for what runs now"),
+        (["heatmap", "--input", "r", "--pid", "1"], "--pid is for what runs now"),
+        (["access", "--pid", "1", "--monitor", "node"], "give one of --pid, --monitor"),
+        (["access", "--duration", "soon"], "--duration: 'soon' is not a duration"),
+        (["access", "--input", "r", "--snapshot", "last"], "'last' is neither a number, such as 0 or -1, nor all"),
+        (["wss", "--input", "r", "--range", "50", "50", "1"], "START must be below STOP"),
+        (["wss", "--input", "r", "--range", "0", "102", "1"], "both from 0 to 101"),
+        (["wss", "--input", "r", "--range", "0", "101", "0"], "STEP above 0"),
+        (["heatmap", "--input", "r", "--resolution", "0", "80"], "is not in the range"),
+        (["heatmap", "--input", "r", "--cells", "--json"], "--cells is a form of its own"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_usage_ends_with_2_and_a_sentence(file: Path, arguments: list[str], sentence: str) -> None:
+    ended = run("report", *arguments, cwd=file.parent)
+    assert ended.returncode == 2
+    assert sentence in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("name", REPORTS)
+def test_a_recording_that_is_not_there_ends_with_1_and_a_sentence(tmp_path: Path, name: str) -> None:
+    ended = run("report", name, "--input", "nowhere", cwd=tmp_path)
+    assert (ended.returncode, ended.stderr) == (
+        1,
+        "damon-exporter: cannot read nowhere: No such file or directory\n",
+    )
+
+
+def test_a_recording_of_nothing_ends_with_1_and_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "r").write_bytes(zlib.compress(b"[]"))
+    ended = run("report", "wss", "--input", "r", cwd=tmp_path)
+    assert (ended.returncode, ended.stderr) == (1, "damon-exporter: r holds no snapshot: nothing to report\n")
+
+
+def test_a_monitor_that_was_not_recorded_ends_with_1_and_those_that_were(file: Path) -> None:
+    ended = run("report", "access", "--input", str(file), "--monitor", "node")
+    assert ended.returncode == 1
+    assert "there is no monitor 'node', but made: give one of these to --monitor" in ended.stderr
+
+
+@pytest.mark.parametrize("position", ["30", "-31"])
+def test_a_snapshot_that_is_not_there_ends_with_1_and_those_that_are(file: Path, position: str) -> None:
+    ended = run("report", "access", "--input", str(file), "--snapshot", position)
+    assert ended.returncode == 1
+    assert f"there is no snapshot {position}: give --snapshot 0 to 29" in ended.stderr
+
+
+def test_what_could_be_read_of_a_damaged_recording_is_reported_with_a_warning(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-1000])
+    ended = run("report", "access", "--input", str(file))
+    assert ended.returncode == 0
+    assert "# monitor" in ended.stdout
+    assert f"damon-exporter: {file} is damaged" in ended.stderr
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(file: Path) -> None:
+    command = [*COMMAND, "report", "access", "--input", str(file), "--snapshot", "all"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout
+        assert process.stderr
+        assert process.stdout.readline().startswith(b"# monitor made")
+        process.stdout.close()
+        assert process.stderr.read() == b""
+
+
+def test_a_target_that_has_no_regions_has_a_section_that_says_so() -> None:
+    snapshots = changing_snapshots(16, targets=1)[:2]
+    heard = Heard(snapshots, {0: RecordedMonitor("made", "vaddr", {0: "busy", 1: "late"})})
+    _, late = subjects(heard)
+    nothing = accesses(late, -1)
+    assert nothing is not None
+    title = "# monitor made, target 1 (late)"
+    assert nothing.lines(raw=False, paint=Paint(coloured=False)) == [title, "no region"]
+    assert nothing.json()["snapshot"] is None
+    sets = working_sets(late, Choice())
+    assert sets.lines(raw=False) == ["# target_id\t1", "# <percentile> <wss>", "# no snapshot"]
+    assert (sets.json()["average_bytes"], sets.json()["percentiles"]) == (None, [])
+    assert guide(late).lines(raw=False) == [title, "no region"]
+    assert guide(late).json()["ranges"] == []
+    assert list(maps(guide(late), 2, 2, every_range=True)) == []
+
+
+@pytest.mark.parametrize("name", REPORTS)
+def test_a_pipe_gets_no_escape_sequences(file: Path, name: str) -> None:
+    ended = run("report", name, "--input", str(file))
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "\033" not in ended.stdout
+    assert "\033" not in report(name, "--input", file, "--color", "never")

@@ -1,0 +1,52 @@
+"""`damon-exporter report wss` prints what damo prints, to the byte."""
+
+from pathlib import Path
+
+import pytest
+from damo_itself import DEMO, Damo, changing_snapshots
+from reporting import one_monitor, report, report_json
+
+
+@pytest.fixture(scope="session")
+def three_targets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return one_monitor(tmp_path_factory.mktemp("wss") / "r", changing_snapshots(11, targets=3)[:60])
+
+
+def test_of_several_kdamonds_each_is_named_where_damo_keeps_only_the_last(damo: Damo) -> None:
+    ours = report("wss", "-i", DEMO)
+    assert [line for line in ours.splitlines() if "monitor" in line] == ["# monitor\tnode", "# monitor\tprocesses"]
+    assert ours.split("# monitor\tprocesses\n")[1] == report("wss", "-i", DEMO, "--monitor", "processes")
+    assert ours.split("# monitor\tprocesses\n")[1] == damo("report", "wss", "--per_target", recording=DEMO)
+
+
+@pytest.mark.parametrize(
+    ("ours", "damos"),
+    [
+        ("--raw-number", "--raw_number"),
+        ("--sort-by time --range 0 100 7", "--sortby time --range 0 100 7"),
+        ("--exclude-samples 60", "--exclude_samples 60"),
+    ],
+    ids=["raw", "in time", "no snapshot left"],
+)
+def test_each_target_is_printed_as_damo_prints_it(damo: Damo, three_targets: Path, ours: str, damos: str) -> None:
+    printed = report("wss", "-i", three_targets, *ours.split())
+    assert printed == damo("report", "wss", "--per_target", *damos.split(), recording=three_targets)
+
+
+def test_json_has_the_same_numbers_as_numbers(three_targets: Path) -> None:
+    answer = report_json("wss", "-i", three_targets, "--range", "50", "101", "50")
+    lines = report("wss", "-i", three_targets, "--range", "50", "101", "50", "--raw-number").splitlines()
+    assert (answer["version"], answer["report"], len(answer["targets"])) == (1, "wss", 3)
+    first = answer["targets"][0]
+    assert {key: first[key] for key in ("kdamond", "monitor", "operations", "target", "name", "snapshots")} == {
+        "kdamond": 0,
+        "monitor": "made",
+        "operations": "vaddr",
+        "target": 0,
+        "name": "",
+        "snapshots": 40,
+    }
+    assert [f"# avr:\t{int(first['average_bytes'])}"] == lines[2:3]
+    assert [(f"{each['percentile']}", f"{each['bytes']}") for each in first["percentiles"]] == [
+        tuple(line.split()[:2]) for line in lines[3:5]
+    ]

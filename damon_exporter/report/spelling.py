@@ -29,7 +29,7 @@ def nanoseconds(time_ns: float, raw: bool = False) -> str:
     """A time: 1 m 40.200 s. Fractions have three digits, and are left out where there are none."""
     if raw:
         return f"{int(time_ns)}"
-    return f"-{_time(-time_ns)}" if time_ns < 0 else _time(time_ns)
+    return f"-{_time(-float(time_ns))}" if time_ns < 0 else _time(float(time_ns))
 
 
 def microseconds(time_us: float, raw: bool = False) -> str:

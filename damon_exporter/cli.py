@@ -208,8 +208,9 @@ def record(
     origin = Origin(command=shlex.join(["damon-exporter", *sys.argv[1:]]), workload=workload)
     take = recorder.Take(config, name, seconds, origin, pid)
     stop = StopSignal()
-    count = recorder.record(take, KernelPaths(**roots), output, lambda: stop.wait(0), stop.fail, Progress())
-    click.echo(f"\r{count} snapshots in {output}", err=True)
+    with Progress() as progress:
+        count = recorder.record(take, KernelPaths(**roots), output, lambda: stop.wait(0), stop.fail, progress)
+    click.echo(f"{count} snapshots in {output}", err=True)
 
 
 @cli.command("config-schema")

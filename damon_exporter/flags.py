@@ -4,7 +4,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import click
 
@@ -89,7 +89,7 @@ def seconds_of(text: str) -> float:
 
 
 class Progress:
-    """A line on stderr that says how far something has come, if that is a terminal."""
+    """A line on stderr that says how far something has come, if that is a terminal; leaving the context clears it."""
 
     EVERY_SECONDS = 0.1
 
@@ -103,7 +103,9 @@ class Progress:
             click.echo(f"\r{text}", nl=False, err=True)
             self._due = now + self.EVERY_SECONDS
 
-    def clear(self) -> None:
-        """Make room for what else is to be shown."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         if self._seen:
             click.echo("\r\033[K", nl=False, err=True)

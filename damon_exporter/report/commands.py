@@ -12,7 +12,7 @@ from damon_exporter.report.subjects import Subject
 from damon_exporter.report.terminal import paint_for
 from damon_exporter.sources.recording import RecordingError
 
-MOST_CELLS = 5000
+MOST_CELLS = 1000
 """Rows, or columns, of a heat map."""
 
 

@@ -75,9 +75,8 @@ class Request:
     def _answer(self, config: Config, show: Callable[[Heard], None]) -> None:
         """Show what is in the recording, or what is reported now: once, or again and again."""
         if self.recording:
-            progress = Progress()
-            recording = read_recording(self.recording, say=progress)
-            progress.clear()
+            with Progress() as progress:
+                recording = read_recording(self.recording, say=progress)
             if recording.damage:
                 click.echo(f"damon-exporter: {recording.damage}", err=True)
             show(Heard(recording.snapshots, recording.monitors, str(recording.path)))
@@ -97,9 +96,8 @@ class Request:
         if self.watch:
             live.hear_on(take, paths, stop, show)
             return
-        progress = Progress()
-        heard = live.hear_once(take, paths, stop, progress)
-        progress.clear()
+        with Progress() as progress:
+            heard = live.hear_once(take, paths, stop, progress)
         show(heard)
 
     def show(
@@ -112,7 +110,7 @@ class Request:
         self._check()
         config = loaded(self.config_file)
 
-        def show(heard: Heard) -> None:
+        def print_report(heard: Heard) -> None:
             # What is heard now is heard of the right monitor, whatever it is called.
             sections = make(subjects(heard, self.monitor if self.recording else None))
             if self.as_json:
@@ -123,7 +121,7 @@ class Request:
             cleared = CLEAR if self.watch and not self.as_json and sys.stdout.isatty() else ""
             click.echo(cleared + text, color=True)  # paint_for has decided on colours
 
-        self._answer(config, show)
+        self._answer(config, print_report)
 
 
 def asks(command: Command) -> Command:

@@ -19,19 +19,14 @@ def three_targets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return one_monitor(tmp_path_factory.mktemp("heatmap") / "r", changing_snapshots(14, targets=3)[:20])
 
 
-@pytest.fixture(scope="session")
-def damos_demo(damo: Damo) -> str:
-    return damo("report", "heatmap", "--kdamond_idx", "1", "--tid", "0", recording=DEMO)
-
-
 def cells(printed: str) -> NDArray[np.float64]:
     return np.array([[float(value) for value in line.split("\t")] for line in printed.split("\n") if line])
 
 
-def test_what_a_real_kernel_reported_is_drawn_as_damo_draws_it(damos_demo: str) -> None:
+def test_what_a_real_kernel_reported_is_drawn_as_damo_draws_it(damo: Damo) -> None:
     title, drawn = report("heatmap", "-i", DEMO, "--monitor", "processes").split("\n", 1)
     assert title == "# monitor processes, target 0 (service)"
-    assert drawn == without_colours(damos_demo)
+    assert drawn == without_colours(damo("report", "heatmap", "--kdamond_idx", "1", "--tid", "0", recording=DEMO))
 
 
 def test_each_cell_of_each_target_has_the_heat_that_damo_finds(damo: Damo, three_targets: Path) -> None:

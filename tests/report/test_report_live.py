@@ -48,7 +48,7 @@ def all_shown(read: Callable[[], str]) -> str:
 def test_a_process_is_reported_as_it_is_now_and_its_monitor_goes_with_the_report(kernel: FakeKernel) -> None:
     kernel.add_process(42, "busy", memory=[HOT, IDLE])
     before = everything(kernel)
-    ended = run("report", "access", *path_flags(kernel.paths), "--pid", "42", "--duration", "1s", "--json")
+    ended = run("report", "access", *path_flags(kernel.paths), "--pid", "42", "--duration", "500ms", "--json")
     assert ended.returncode == 0, ended.stderr
     (target,) = json.loads(ended.stdout)["targets"]
     assert (target["monitor"], target["operations"], target["name"]) == ("recorded", "vaddr", "busy")
@@ -57,7 +57,7 @@ def test_a_process_is_reported_as_it_is_now_and_its_monitor_goes_with_the_report
 
 
 def test_a_configured_monitor_is_reported_by_its_name(kernel: FakeKernel, config: ConfigFlag) -> None:
-    flags = (*path_flags(kernel.paths), config(NODE), "--monitor", "node", "--duration", "1s")
+    flags = (*path_flags(kernel.paths), config(NODE), "--monitor", "node", "--duration", "300ms")
     ended = run(*flags[:4], "report", "wss", *flags[4:], "--exclude-samples", "0")
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.startswith("# target_id\t0\n# <percentile> <wss>\n# avr:\t")

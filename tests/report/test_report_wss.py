@@ -15,7 +15,6 @@ def three_targets(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_of_several_kdamonds_each_is_named_where_damo_keeps_only_the_last(damo: Damo) -> None:
     ours = report("wss", "-i", DEMO)
     assert [line for line in ours.splitlines() if "monitor" in line] == ["# monitor\tnode", "# monitor\tprocesses"]
-    assert ours.split("# monitor\tprocesses\n")[1] == report("wss", "-i", DEMO, "--monitor", "processes")
     assert ours.split("# monitor\tprocesses\n")[1] == damo("report", "wss", "--per_target", recording=DEMO)
 
 

@@ -1,13 +1,12 @@
 """The examples of docs/reports.md show what comes out, and its tables what there is."""
 
-import json
 import re
 import shlex
 from pathlib import Path
 
 import pytest
-from damo_itself import DEMO
-from reporting import report
+from damo_itself import DEMO, changing_snapshots
+from reporting import one_monitor, report, report_json
 
 PAGE = (Path(__file__).parents[2] / "docs/reports.md").read_text()
 EXAMPLES = re.findall(r"^```console\n\$ damon-exporter report (.+?)\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
@@ -37,9 +36,10 @@ def test_an_example_prints_what_is_shown(monkeypatch: pytest.MonkeyPatch, exampl
 
 
 @pytest.mark.parametrize("name", ["access", "wss", "heatmap", "heatmap-guide"])
-def test_every_key_of_json_is_described(name: str) -> None:
+def test_every_key_of_json_is_described(tmp_path: Path, name: str) -> None:
+    file = one_monitor(tmp_path / "r", changing_snapshots(18, targets=1)[:25])
     command, *guide = name.split("-")
-    answer = json.loads(report(command, "-i", DEMO, "--json", *(f"--{flag}" for flag in guide)))
+    answer = report_json(command, "-i", file, *(f"--{flag}" for flag in guide))
     assert answer["report"] == name
     told = set(re.findall(r"`([a-z_]+)`", JSON_KEYS[name])) - {"null", "hz", "samples"}
     own = {"kdamond", "monitor", "operations", "target", "name"}

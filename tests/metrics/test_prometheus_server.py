@@ -1,22 +1,14 @@
 """What a real Prometheus makes of a scrape, in both formats."""
 
-import json
 import re
-import socket
-import subprocess
 import time
-import urllib.parse
-import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
-from debian_tools import debian_program
 from example_state import HOSTILE_NAME, NODE, PHYSICAL, STATE
+from prometheus_server import Series, prometheus
 
 from damon_exporter.escaping import printable
 from damon_exporter.state import Band, Heatmap, NodeState
@@ -29,7 +21,7 @@ FORMATS = {"openmetrics": "OpenMetricsText1.0.0", "classic": "PrometheusText0.0.
 SCRAPES = 4
 HEAT = next(query for query in QUERIES if "heatmap" in query)
 
-Query = Callable[[str], list[dict[str, Any]]]
+Query = Callable[[str], Series]
 
 
 def state_after(seconds: float) -> NodeState:
@@ -52,49 +44,12 @@ def query(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Query]:
             {"job_name": name, "scrape_protocols": [protocol], "static_configs": [{"targets": [str(server.bound[0])]}]}
             for name, protocol in FORMATS.items()
         ]
-        with prometheus(tmp_path_factory.mktemp("prometheus"), jobs) as ask:
-            yield ask
+        with prometheus(tmp_path_factory.mktemp("prometheus"), jobs) as started:
+            started.wait_for(f"count(count_over_time(up[1m]) >= {SCRAPES}) == {len(FORMATS)}")
+            yield started.query
 
 
-@contextmanager
-def prometheus(folder: Path, jobs: list[dict[str, Any]]) -> Iterator[Query]:
-    configuration = {"global": {"scrape_interval": "1s", "scrape_timeout": "1s"}, "scrape_configs": jobs}
-    (folder / "prometheus.yml").write_text(json.dumps(configuration))  # JSON is YAML
-    with closing(socket.create_server(("127.0.0.1", 0))) as probe:
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
-    command = [
-        debian_program("prometheus", "/usr/bin/prometheus"),
-        f"--config.file={folder}/prometheus.yml",
-        f"--storage.tsdb.path={folder}/data",
-        f"--web.listen-address={address}",
-    ]
-    with (folder / "log").open("w") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
-        try:
-            wait_for_scrapes(address, folder / "log")
-            yield partial(ask, address)
-        finally:
-            process.terminate()
-
-
-def wait_for_scrapes(address: str, log: Path) -> None:
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        with suppress(OSError):
-            if len(ask(address, f"count_over_time(up[1m]) >= {SCRAPES}")) == len(FORMATS):
-                return
-        time.sleep(0.2)
-    raise AssertionError(log.read_text())
-
-
-def ask(address: str, promql: str) -> list[dict[str, Any]]:
-    """The resulting vector of an instant query."""
-    query = urllib.parse.urlencode({"query": promql})
-    with urllib.request.urlopen(f"http://{address}/api/v1/query?{query}", timeout=5) as response:
-        result: list[dict[str, Any]] = json.load(response)["data"]["result"]
-        return result
-
-
-def values(series: list[dict[str, Any]]) -> list[float]:
+def values(series: Series) -> list[float]:
     return [float(one["value"][1]) for one in series]
 
 

@@ -18,6 +18,7 @@ from damon_exporter.state import (
 )
 
 MIB = 2**20
+GIB = 2**30
 HOSTILE_NAME = 'po"st\\gr\nes <b>&\udcff'
 """What a process may call itself: quotes, backslash, newline, markup, and a byte that is no UTF-8."""
 

@@ -1,0 +1,1 @@
+"""Dashboards, rules and alerts, against a real Prometheus and a real Alertmanager."""

@@ -1,0 +1,81 @@
+"""A cluster of exporters, what Kubernetes tells of it, and a Prometheus that has looked at all of it."""
+
+import functools
+import http.server
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from moving_state import moving_state
+from prometheus_server import PrometheusServer, prometheus
+from running import COMMAND, Running
+
+from damon_exporter.web.app import make_app
+from damon_exporter.web.server import Server
+
+RULES = sorted((Path(__file__).parents[2] / "deploy/k8s/rules").glob("*.yml"))
+KUBERNETES = Path(__file__).with_name("kubernetes.prom")
+FULL = "n3"
+"""The node with more series than it may export."""
+NODES = {"n1": 1.0, "n2": 1.7, FULL: 0.5}
+"""Nodes, and how large what they use is."""
+DEMO_CONFIGURATION = "export: {heatmap: {processes: true}}\n"
+SETTLED = 25
+"""Seconds after which every query of a dashboard has an answer: the demo's first counters, ten scrapes, the rules."""
+
+
+@contextmanager
+def observatory(
+    folder: Path, rules: Sequence[Path] = RULES, alertmanager: str | None = None, jobs: Sequence[dict[str, Any]] = ()
+) -> Iterator[PrometheusServer]:
+    """Yield the Prometheus once it has seen enough."""
+    with ExitStack() as stack:
+        nodes = {name: stack.enter_context(_node(name, size)) for name, size in NODES.items()}
+        kubernetes = stack.enter_context(_files(KUBERNETES.parent))
+        config = folder / "demo.yaml"
+        config.write_text(DEMO_CONFIGURATION)
+        demo = stack.enter_context(Running(f"--config.file={config}", command=(*COMMAND, "demo")))
+        scraped = [
+            _job("demo", [_target(f"127.0.0.1:{demo.port}", "demo")]),
+            _job("damon-exporter", [_target(address, name, cluster="test") for name, address in nodes.items()]),
+            {**_job("kubernetes", [_target(kubernetes, "kubernetes", cluster="test")]),
+             "metrics_path": f"/{KUBERNETES.name}", "fallback_scrape_protocol": "PrometheusText0.0.4"},
+        ]  # fmt: skip
+        started = stack.enter_context(prometheus(folder, [*scraped, *jobs], rules, alertmanager))
+        started.wait_for('count(rate(damon_heatmap_access_seconds_total{job="demo"}[5s]) > 0)', SETTLED)
+        started.wait_for(f'count_over_time(up{{job="demo"}}[1m]) >= {SETTLED // 2}', 2 * SETTLED)
+        yield started
+
+
+@contextmanager
+def _node(name: str, size: float) -> Iterator[str]:
+    began = time.monotonic() - 30 * size
+    with Server(
+        ["127.0.0.1:0"], make_app(lambda: moving_state(time.monotonic() - began, size, dropped=name == FULL))
+    ) as server:
+        yield str(server.bound[0])
+
+
+@contextmanager
+def _files(folder: Path) -> Iterator[str]:
+    handler = functools.partial(_Quiet, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def _job(name: str, targets: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"job_name": name, "honor_labels": True, "static_configs": targets}
+
+
+def _target(address: str, instance: str, **labels: str) -> dict[str, Any]:
+    return {"targets": [address], "labels": {"instance": instance, **labels}}

@@ -10,6 +10,7 @@ import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ class PrometheusServer:
             with urllib.request.urlopen(url, timeout=30) as response:
                 return json.load(response)["data"]
         except urllib.error.HTTPError as error:
+            if error.code == HTTPStatus.SERVICE_UNAVAILABLE:
+                raise  # it is not ready yet
             raise AssertionError(f"{parameters}: {error.read().decode()}") from error
 
     def query(self, promql: str) -> Series:

@@ -5,7 +5,8 @@ from dashboards.grafana.panels import Json, Panel, Query, bars, dashboard, lines
 CLUSTER = 'cluster=~"$cluster"'
 WORKLOAD = "workload:damon_idle_age_bytes:sum"
 NODE = "instance:damon_idle_age_bytes:max"
-NAME = "{{namespace}}/{{container}}{{cgroup}}"
+NAME = "{{namespace}} {{container}} {{cgroup}}"
+EACH_WORKLOAD = "(cluster, namespace, container, cgroup)"
 
 MEMORY = (
     "Memory of containers and services, so without what is free. Reclaiming it costs what comes back: see the what-if "
@@ -48,14 +49,14 @@ def fleet() -> Json:
                 "Most cold memory",
                 f"Not touched for five minutes. {MEMORY}",
                 "bytes",
-                _idle(WORKLOAD, "300.0", "(cluster, namespace, container, cgroup)"),
+                _idle(WORKLOAD, "300.0", EACH_WORKLOAD),
                 NAME,
             ),
             _top(
                 "Fastest growing working sets",
                 "By how much a second what is touched within five minutes has grown over six hours.",
                 "Bps",
-                f"workload:damon_working_set_bytes:deriv6h{{{CLUSTER}}}",
+                f"max by {EACH_WORKLOAD} (workload:damon_working_set_bytes:deriv6h{{{CLUSTER}}})",
                 NAME,
             ),
         ],
@@ -82,9 +83,12 @@ def fleet() -> Json:
 
 
 def _idle(record: str, le: str, by: str) -> str:
-    """Bytes that were not touched within the bound; 0 where rounding or a race would make it less."""
-    everything = f'sum by {by} ({record}{{{CLUSTER}, le="+Inf"}})'
-    touched = f'sum by {by} ({record}{{{CLUSTER}, le="{le}"}})'
+    """Bytes that were not touched within the bound; 0 where rounding or a race would make it less.
+
+    The maximum, as attribution and a monitor of its processes may both tell of one workload.
+    """
+    everything = f'max by {by} ({record}{{{CLUSTER}, le="+Inf"}})'
+    touched = f'max by {by} ({record}{{{CLUSTER}, le="{le}"}})'
     return f"clamp_min({everything} - {touched}, 0)"
 
 
@@ -93,7 +97,7 @@ def _reclaimable(name: str, le: str) -> Panel:
         f"Reclaimable at {name}",
         f"Not touched for {name}. {MEMORY}",
         "bytes",
-        Query(f"sum({_idle(WORKLOAD, le, '(cluster, namespace, container, cgroup)')})"),
+        Query(f"sum({_idle(WORKLOAD, le, EACH_WORKLOAD)})"),
     )
 
 

@@ -3,7 +3,8 @@
 from dashboards.grafana import queries, shared
 from dashboards.grafana.panels import Json, Panel, Query, dashboard, lines, stat, variable
 
-WHERE = 'job=~"$job", instance=~"$instance", monitor=~"$monitor", target=~"$target"'
+# A target is compared, not matched: what processes call themselves may look like a regular expression.
+WHERE = 'job=~"$job", instance=~"$instance", monitor=~"$monitor", target="$target"'
 HOST = 'job=~"$job", instance=~"$instance"'
 MONITOR = 'job=~"$job", instance=~"$instance", monitor=~"$monitor"'
 
@@ -28,7 +29,9 @@ def node() -> Json:
         "How the memory of one node is used, as DAMON sees it.",
         variables(),
         [
-            stat("Monitor", "Does it report?", "", Query(f"damon_monitor_up{{{MONITOR}}}"), mappings=UP),
+            stat(
+                "Monitor", "Whether the monitor reports.", "short", Query(f"damon_monitor_up{{{MONITOR}}}"), mappings=UP
+            ),
             stat("Monitored", "Size of all regions.", "bytes", Query(f"damon_monitored_bytes{{{WHERE}}}")),
             *(_touched(name, le) for name, le in (("1 min", "60.0"), ("5 min", "300.0"), ("1 h", "3600.0"))),
             stat(

@@ -41,7 +41,7 @@ def alertmanager(folder: Path) -> Iterator[Alertmanager]:
         }
         (folder / "alertmanager.yml").write_text(json.dumps(configuration))
         command = [
-            str(debian_program("prometheus-alertmanager", "/usr/bin/prometheus-alertmanager")),
+            *_with_templates(debian_program("prometheus-alertmanager", "/usr/bin/prometheus-alertmanager")),
             f"--config.file={folder}/alertmanager.yml",
             f"--storage.path={folder}/alertmanager",
             f"--web.listen-address={started.address}",
@@ -49,6 +49,16 @@ def alertmanager(folder: Path) -> Iterator[Alertmanager]:
         ]
         with daemon(command, folder / "alertmanager.log"):
             yield started
+
+
+def _with_templates(program: Path) -> list[str]:
+    """Debian's reads its templates from below /usr/share only, where they are not, as the package is not installed.
+
+    So they are laid over it, in a mount namespace that only this process sees.
+    """
+    share = program.parents[1] / "share"
+    lay_over = f"mount -t overlay overlay -o lowerdir={share}:/usr/share /usr/share"
+    return ["unshare", "--map-root-user", "--mount", "sh", "-ec", f'{lay_over}; exec "$0" "$@"', str(program)]
 
 
 @contextmanager

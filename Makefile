@@ -7,7 +7,7 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 LISTEN ?= :10555
 
-.PHONY: demo demo-recording test soak check coverage system-packages docs format targets-cost clean
+.PHONY: demo demo-recording test soak check coverage system-packages docs dashboards dashboard-pictures format targets-cost clean
 
 demo: $(VENV)/.runtime
 	$(BIN)/damon-exporter demo --web.listen-address $(LISTEN)
@@ -41,6 +41,15 @@ coverage: $(VENV)/.dev
 
 docs: $(VENV)/.dev
 	$(BIN)/python -m damon_exporter.metrics.reference
+
+dashboards: $(VENV)/.dev
+	$(BIN)/python -m dashboards.grafana.build
+	$(BIN)/python -m deploy.k8s.prometheus_rule
+
+# Watches the demo for as long as it lasts: four minutes.
+dashboard-pictures: $(VENV)/.dev
+	$(BIN)/pip install --quiet --editable '.[pictures]'
+	PYTHONPATH=tests $(BIN)/python -m boards.pictures
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .

@@ -46,7 +46,7 @@ def moving_state(seconds: float, size: float = 1.0, dropped: bool = False) -> No
         trace=replace(STATE.trace, events=int(5000 * seconds), lost=int(seconds)),
         snapshots_incomplete=int(seconds),
         config_loaded_timestamp=time.time() - seconds,
-        max_series=100 if dropped else STATE.max_series,
+        max_series=340 if dropped else STATE.max_series,
     )
 
 

@@ -13,6 +13,8 @@ Json = dict[str, Any]
 SCHEMA_VERSION = 41
 DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 WIDTH = 24
+BOUNDS = {"le": "Idle for longer than, s"}
+"""What a table calls the bounds of buckets."""
 
 
 @dataclass(frozen=True)
@@ -171,7 +173,10 @@ def table(
         overrides=units,
         transformations=[
             {"id": "merge", "options": {}},
-            {"id": "organize", "options": {"excludeByName": unwanted, "indexByName": order, "renameByName": names}},
+            {
+                "id": "organize",
+                "options": {"excludeByName": unwanted, "indexByName": order, "renameByName": {**names, **BOUNDS}},
+            },
         ],
     )
 

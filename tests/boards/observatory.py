@@ -1,13 +1,11 @@
 """A cluster of exporters, what Kubernetes tells of it, and a Prometheus that has looked at all of it."""
 
-import functools
-import http.server
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
+from wsgiref.types import StartResponse, WSGIEnvironment
 
 from moving_state import moving_state
 from prometheus_server import PrometheusServer, prometheus
@@ -29,22 +27,21 @@ SETTLED = 25
 
 @contextmanager
 def observatory(
-    folder: Path, rules: Sequence[Path] = RULES, alertmanager: str | None = None, jobs: Sequence[dict[str, Any]] = ()
+    folder: Path, rules: Sequence[Path] = RULES, alertmanager: str | None = None
 ) -> Iterator[PrometheusServer]:
     """Yield the Prometheus once it has seen enough."""
     with ExitStack() as stack:
         nodes = {name: stack.enter_context(_node(name, size)) for name, size in NODES.items()}
-        kubernetes = stack.enter_context(_files(KUBERNETES.parent))
+        kubernetes = stack.enter_context(Server(["127.0.0.1:0"], _kubernetes))
         config = folder / "demo.yaml"
         config.write_text(DEMO_CONFIGURATION)
         demo = stack.enter_context(Running(f"--config.file={config}", command=(*COMMAND, "demo")))
         scraped = [
             _job("demo", [_target(f"127.0.0.1:{demo.port}", "demo")]),
             _job("damon-exporter", [_target(address, name, cluster="test") for name, address in nodes.items()]),
-            {**_job("kubernetes", [_target(kubernetes, "kubernetes", cluster="test")]),
-             "metrics_path": f"/{KUBERNETES.name}", "fallback_scrape_protocol": "PrometheusText0.0.4"},
-        ]  # fmt: skip
-        started = stack.enter_context(prometheus(folder, [*scraped, *jobs], rules, alertmanager))
+            _job("kubernetes", [_target(str(kubernetes.bound[0]), "kubernetes", cluster="test")]),
+        ]
+        started = stack.enter_context(prometheus(folder, scraped, rules, alertmanager))
         started.wait_for('count(rate(damon_heatmap_access_seconds_total{job="demo"}[5s]) > 0)', SETTLED)
         started.wait_for(f'count_over_time(up{{job="demo"}}[1m]) >= {SETTLED // 2}', 2 * SETTLED)
         yield started
@@ -59,18 +56,9 @@ def _node(name: str, size: float) -> Iterator[str]:
         yield str(server.bound[0])
 
 
-@contextmanager
-def _files(folder: Path) -> Iterator[str]:
-    handler = functools.partial(_Quiet, directory=str(folder))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"127.0.0.1:{server.server_port}"
-        server.shutdown()
-
-
-class _Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
+def _kubernetes(_: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
+    start_response("200 OK", [("Content-Type", "text/plain; version=0.0.4")])
+    return [KUBERNETES.read_bytes()]
 
 
 def _job(name: str, targets: list[dict[str, Any]]) -> dict[str, Any]:

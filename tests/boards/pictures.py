@@ -11,8 +11,9 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, FuncFormatter, PercentFormatter
+from matplotlib.ticker import FuncFormatter, MultipleLocator, PercentFormatter
 from prometheus_server import PrometheusServer, Series
 
 from boards.grafana import ALL, Json, filled, panels
@@ -110,7 +111,7 @@ def _lines(axes: Axes, panel: Json, answers: list[Series]) -> None:
         for series in answer:
             axes.plot(series["row"], label=_legend(target["legendFormat"], series["metric"]), linewidth=1)
     axes.set_ylim(0, 1.15 * axes.get_ylim()[1])
-    axes.yaxis.set_major_formatter(_ticks(panel["fieldConfig"]["defaults"]["unit"]))
+    _scale(axes.yaxis, panel)
     axes.set_xlabel("seconds")
     axes.legend(fontsize="x-small")
 
@@ -119,7 +120,7 @@ def _bars(axes: Axes, panel: Json, answers: list[Series]) -> None:
     longest_last = sorted(answers[0], key=lambda series: float(series["value"][1]))
     names = [_legend(panel["targets"][0]["legendFormat"], series["metric"]) for series in longest_last]
     axes.barh(names, [float(series["value"][1]) for series in longest_last])
-    axes.xaxis.set_major_formatter(_ticks(panel["fieldConfig"]["defaults"]["unit"]))
+    _scale(axes.xaxis, panel)
 
 
 def _legend(template: str, labels: dict[str, str]) -> str:
@@ -128,12 +129,17 @@ def _legend(template: str, labels: dict[str, str]) -> str:
     return " ".join(word for word in template.split() if "{{" not in word)
 
 
-def _ticks(unit: str) -> FuncFormatter | EngFormatter | PercentFormatter:
+def _scale(axis: Axis, panel: Json) -> None:
+    """Five ticks at most, of bytes at powers of two."""
+    axis.set_major_formatter(_ticks(panel["fieldConfig"]["defaults"]["unit"]))
+    if panel["fieldConfig"]["defaults"]["unit"] != "percentunit":
+        axis.set_major_locator(MultipleLocator(2 ** np.ceil(np.log2(axis.get_view_interval()[1] / 5))))
+
+
+def _ticks(unit: str) -> FuncFormatter | PercentFormatter:
     if unit == "percentunit":
         return PercentFormatter(1)
-    if unit in ("bytes", "Bps"):
-        return FuncFormatter(lambda value, _: f"{_binary(value)}{'/s' if unit == 'Bps' else ''}")
-    return EngFormatter()
+    return FuncFormatter(lambda value, _: f"{_binary(value)}{'/s' if unit == 'Bps' else ''}")
 
 
 def _binary(value: float) -> str:

@@ -27,7 +27,7 @@ def mounts(service: str) -> dict[Path, Path]:
 def port(service: str) -> str:
     """The port in the container."""
     (published,) = SERVICES[service]["ports"]
-    return published.split(":")[-1]
+    return str(published).rsplit(":", 1)[-1]
 
 
 def provisioned(kind: str) -> dict[str, Any]:

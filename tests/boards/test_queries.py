@@ -45,6 +45,9 @@ RECORDINGS_HAVE_NO_KDAMOND = {"CPU: kdamond {{monitor}}"}
 UNKNOWN_TO_KUBERNETES = {"Rightsizing: Request", "Rightsizing: Limit"}
 
 
+TRIES = 5
+
+
 @dataclass(frozen=True)
 class View:
     """What somebody has chosen on a dashboard, and which of its queries then have no answer."""
@@ -101,7 +104,11 @@ def answer(server: PrometheusServer, query: BoardQuery, values: dict[str, str]) 
 
 @pytest.mark.parametrize("view", VIEWS, ids=str)
 def test_every_query_has_an_answer_unless_there_is_nothing_to_tell(server: PrometheusServer, view: View) -> None:
-    empty = {str(query) for query in queries(view.board) if not answer(server, query, view.chosen)}
+    for _ in range(TRIES):  # a scrape that comes late on a busy machine leaves a gap
+        empty = {str(query) for query in queries(view.board) if not answer(server, query, view.chosen)}
+        if empty == view.empty:
+            break
+        time.sleep(2)
 
     assert empty == view.empty
 

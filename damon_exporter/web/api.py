@@ -2,12 +2,13 @@
 
 import json
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import parse_qsl
 
 from damon_exporter import __version__
-from damon_exporter.state import Histogram, MonitorState, NodeState, SchemeState, TargetState
+from damon_exporter.escaping import printable
+from damon_exporter.state import Heatmap, Histogram, MonitorState, NodeState, SchemeState, TargetState
 
 VERSION = 1
 """Of the format: fields are added to it; if one changes its meaning there is another version under another path."""
@@ -17,10 +18,23 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """Whose details are asked for; without a name, everybody's."""
+    """Whose details are asked for, by the names that are served; without a name, everybody's."""
 
     monitor: str | None = None
     target: str | None = None
+
+    @classmethod
+    def parse(cls, query: str) -> "Chosen":
+        """Return what ``monitor=…&target=…`` asks for; ValueError with cause and cure if it asks for anything else."""
+        given = parse_qsl(query, keep_blank_values=True)
+        names = [name for name, _ in given]
+        if unknown := [name for name in names if name not in ("monitor", "target")]:
+            raise ValueError(f"there is no parameter {unknown[0]!r}; there are monitor and target")
+        if len(names) > len(set(names)):
+            raise ValueError("one monitor and one target can be chosen; leave both out for all of them")
+        if names == ["target"]:
+            raise ValueError("a target is chosen together with its monitor: ?monitor=NAME&target=NAME")
+        return cls(**dict(given))
 
     def has(self, monitor: str, target: str) -> bool:
         """Is this target asked for?"""
@@ -28,9 +42,10 @@ class Chosen:
 
 
 def state_json(state: NodeState, chosen: Chosen) -> bytes:
-    """Return it in ASCII; lone surrogates in names are escaped as JSON has it.
+    """Return it in ASCII. What is not known is null.
 
-    What is not known is null. Heat and idle ages, which are long, are there only of the targets that are chosen.
+    Heat and idle ages, which are long, are there only of the targets that are chosen. Names are those of the labels in
+    /metrics. It is made for every request: 0.2 ms for a target in detail, 13 ms with a thousand others.
     """
     told = {
         "version": VERSION,
@@ -39,7 +54,7 @@ def state_json(state: NodeState, chosen: Chosen) -> bytes:
         "recording": state.recording,
         "ready": state.ready,
         "reasons": state.reasons,
-        "kernel": state.kernel_release,
+        "kernel": state.kernel_release or None,
         "monitors": [_monitor(monitor, chosen) for monitor in state.monitors],
     }
     return json.dumps(told, separators=(",", ":")).encode("ascii")
@@ -47,26 +62,28 @@ def state_json(state: NodeState, chosen: Chosen) -> bytes:
 
 def _monitor(monitor: MonitorState, chosen: Chosen) -> Json:
     intervals = monitor.intervals
+    name = printable(monitor.name)
     return {
-        "name": monitor.name,
+        "name": name,
         "operations": monitor.operations,
         "source": monitor.source,
         "owner": monitor.owner,
         "up": monitor.up,
-        "reason": monitor.reason,
-        "restarts": monitor.restarts,
+        "reason": monitor.reason or None,
+        "restarts_total": monitor.restarts,
         "sample_interval_seconds": intervals.sample_us / 1e6 if intervals else None,
         "aggregation_interval_seconds": intervals.aggregation_us / 1e6 if intervals else None,
         "last_snapshot_age_seconds": monitor.last_snapshot_age_seconds,
         "kdamond_cpu_seconds_total": monitor.cpu_seconds,
-        "targets": [_target(target, chosen.has(monitor.name, target.name)) for target in monitor.targets],
+        "targets": [_target(target, name, chosen) for target in monitor.targets],
         "schemes": [_scheme(scheme) for scheme in monitor.schemes],
     }
 
 
-def _target(target: TargetState, in_detail: bool) -> Json:
+def _target(target: TargetState, monitor: str, chosen: Chosen) -> Json:
+    name = printable(target.name)
     told: Json = {
-        "name": target.name,
+        "name": name,
         "monitored_bytes": target.monitored_bytes,
         "resident_bytes": target.resident_bytes,
         "regions": target.regions,
@@ -75,39 +92,37 @@ def _target(target: TargetState, in_detail: bool) -> Json:
         "snapshots_total": target.snapshots,
         "observed_seconds_total": target.observed_seconds,
         "last_snapshot_timestamp_seconds": target.last_snapshot_timestamp,
-        "bands": [{"name": band.name, "bytes": band.bytes} for band in target.bands or ()],
+        "bands": target.bands and [{"name": band.name, "bytes": band.bytes} for band in target.bands],
     }
-    if in_detail:
-        heatmap = target.heatmap
-        told["idle_age"] = _histogram(target.idle_age)
-        told["reaccess_idle_age"] = _histogram(target.reaccess_idle_age)
-        told["heatmap"] = heatmap and {
-            "bin_bytes": heatmap.bin_bytes,
-            "access_seconds_total": heatmap.access_seconds,
-        }
+    if chosen.has(monitor, name):
+        told |= _details(target)
     return told
+
+
+def _details(target: TargetState) -> Json:
+    return {
+        "idle_age": _histogram(target.idle_age),
+        "reaccess_idle_age": _histogram(target.reaccess_idle_age),
+        "heatmap": _heatmap(target.heatmap),
+    }
+
+
+def _heatmap(heatmap: Heatmap | None) -> Json | None:
+    """Of every bin, from the lowest address on, the integral of its mean access ratio."""
+    return None if heatmap is None else {"bin_bytes": heatmap.bin_bytes, "access_seconds_total": heatmap.access_seconds}
 
 
 def _histogram(histogram: Histogram | None) -> Json | None:
     """Bytes per bucket, not cumulative; the last has no bound."""
-    return histogram and {"bounds": histogram.bounds, "bytes": histogram.counts}
+    return None if histogram is None else {"bounds_seconds": histogram.bounds, "bytes": histogram.counts}
 
 
 def _scheme(scheme: SchemeState) -> Json:
     return {
-        "name": scheme.name,
+        "name": printable(scheme.name),
         "action": scheme.action,
         "active": scheme.active,
         "counters": scheme.counters,
         "effective_quota_bytes": scheme.effective_quota_bytes,
         "goals": [{"metric": metric, "target_value": value} for metric, value in scheme.goals],
     }
-
-
-def chosen_by(query: dict[str, list[str]]) -> Chosen:
-    """Return what ``?monitor=…&target=…`` asks for."""
-
-    def first(values: Sequence[str] | None) -> str | None:
-        return values[0] if values else None
-
-    return Chosen(first(query.get("monitor")), first(query.get("target")))

@@ -7,6 +7,7 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from damon_exporter.metrics.exposition import Exposition
 from damon_exporter.state import NodeState
+from damon_exporter.web import live
 from damon_exporter.web import reload as reload_page
 from damon_exporter.web.landing import landing_page
 from damon_exporter.web.reload import Reload
@@ -64,22 +65,25 @@ def _pages(telemetry_path: str) -> dict[str, Page]:
         return response.with_headers(("Content-Encoding", rendering.content_encoding))
 
     def landing(state: NodeState, _: WSGIEnvironment) -> Response:
-        page = landing_page(state, (telemetry_path, HEALTHY_PATH, READY_PATH))
+        page = landing_page(state, (live.PAGE_PATH, telemetry_path, live.STATE_PATH, HEALTHY_PATH, READY_PATH))
         return Response.of_text(HTTPStatus.OK, page, "text/html").with_headers(
             ("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; img-src data:")
         )
 
-    health = {HEALTHY_PATH: _healthy, READY_PATH: _ready}
-    if (
-        not telemetry_path.startswith("/")
-        or telemetry_path in {*health, reload_page.PATH}
-        or not telemetry_path.isascii()
-    ):
+    fixed: dict[str, Page] = {
+        live.PAGE_PATH: lambda _, __: live.page(),
+        live.SCRIPT_PATH: lambda _, __: live.script(),
+        live.STATE_PATH: lambda state, environ: live.state_answer(state, environ.get("QUERY_STRING", "")),
+        HEALTHY_PATH: _healthy,
+        READY_PATH: _ready,
+    }
+    taken = (*fixed, reload_page.PATH)
+    if not telemetry_path.startswith("/") or telemetry_path in taken or not telemetry_path.isascii():
         raise ValueError(
             f"--web.telemetry-path {telemetry_path!r}: choose a path that begins with /, in ASCII, "
-            f"and is none of {', '.join((*health, reload_page.PATH))}"
+            f"and is none of {', '.join(taken)}"
         )
-    return {"/": landing, telemetry_path: metrics, **health}
+    return {"/": landing, telemetry_path: metrics, **fixed}
 
 
 def _reload(state: NodeState, method: str, reload: Reload | None) -> Response:

@@ -12,7 +12,7 @@ _PAGE = Template(files(__package__).joinpath("landing.html").read_text("utf-8"))
 
 
 def landing_page(state: NodeState, paths: Sequence[str]) -> str:
-    """The page as HTML, with links to ``paths``. Everything that the state says is escaped."""
+    """The page as HTML, with links to ``paths`` below its own. Everything that the state says is escaped."""
     return _PAGE.substitute(
         version=escape(__version__),
         kernel=escape(state.kernel_release or "of unknown release"),
@@ -22,7 +22,7 @@ def landing_page(state: NodeState, paths: Sequence[str]) -> str:
         monitors="".join(map(_monitor, state.monitors)) or "<p>No kdamond is watched.</p>",
         features=_flags(state.features, "No feature has been probed."),
         sources=_flags(state.sources_up, "No source has been tried."),
-        links="".join(f'<a href="{escape(path)}">{escape(path)}</a>' for path in paths),
+        links="".join(f'<a href=".{escape(path)}">{escape(path)}</a>' for path in paths),
     )
 
 

@@ -1,5 +1,6 @@
 import builtins
 import os
+import re
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -16,7 +17,7 @@ from damon_exporter.web.app import make_app
 from damon_exporter.web.reload import Outcome, Told
 
 NOT_READY = replace(STATE, ready=False, reasons=("kdamond 4711 of monitor node has been silent for 40 s",))
-PAGES = ("/", "/metrics", "/-/healthy", "/-/ready")
+PAGES = ("/", "/metrics", "/live", "/live.js", "/api/v1/state", "/-/healthy", "/-/ready")
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def test_metrics_at_the_root_leave_no_landing_page() -> None:
     assert ask(make_app(lambda: STATE, "/"), "/").text.startswith("# HELP damon_")
 
 
-@pytest.mark.parametrize("path", ["metrics", "/-/ready", "/-/healthy", "/métrique", ""])
+@pytest.mark.parametrize("path", ["metrics", *PAGES[2:], "/métrique", ""])
 def test_a_telemetry_path_that_cannot_be_is_refused(path: str) -> None:
     with pytest.raises(ValueError, match=r"--web\.telemetry-path .*: choose a path that begins with /"):
         make_app(lambda: STATE, path)
@@ -134,13 +135,21 @@ def test_metrics_say_that_they_come_from_a_recording() -> None:
 
 
 def test_no_page_speaks_of_a_recording_without_one() -> None:
-    assert not [path for path in PAGES if "recording, not" in ask(serving(), path).text]
+    assert not [path for path in PAGES if path != "/live.js" and "recording, not" in ask(serving(), path).text]
 
 
 def test_the_landing_page_links_to_every_endpoint() -> None:
     page = ask(make_app(lambda: STATE, "/damon"), "/").text
 
-    assert all(f'<a href="{path}">' in page for path in ("/damon", "/-/healthy", "/-/ready"))
+    paths = ("/damon", "/live", "/api/v1/state", "/-/healthy", "/-/ready")
+    assert all(f'<a href=".{path}">{path}</a>' in page for path in paths)
+
+
+@pytest.mark.parametrize("path", ["/", "/live", "/live.js"])
+def test_pages_name_each_other_relative_to_themselves_as_they_may_stand_below_another_path(path: str) -> None:
+    page = ask(serving(), path).text
+
+    assert not re.findall(r"""(?:href|src)=["']?/|fetch\(["'`]/""", page)
 
 
 def test_the_landing_page_says_who_owns_a_monitor_and_why_one_is_down() -> None:
@@ -171,6 +180,22 @@ def test_the_landing_page_lets_no_script_run() -> None:
     policy = ask(serving(), "/").headers["Content-Security-Policy"]
 
     assert policy == "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+
+
+def test_the_live_page_runs_its_own_script_alone_and_makes_no_html_from_text() -> None:
+    policy = ask(serving(), "/live").headers["Content-Security-Policy"]
+
+    assert re.sub("sha256-[A-Za-z0-9+/=]{44}", "sha256", policy).split("; ") == [
+        "default-src 'none'",
+        "script-src 'self'",
+        "connect-src 'self'",
+        "style-src 'sha256'",
+        "img-src data:",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+        "require-trusted-types-for 'script'",
+    ]
 
 
 @pytest.fixture

@@ -1,0 +1,52 @@
+"""``/live``: a page that draws what ``/api/v1/state`` tells, and the state itself. Nothing comes from elsewhere."""
+
+import base64
+import hashlib
+from http import HTTPStatus
+from importlib.resources import files
+
+from damon_exporter.state import NodeState
+from damon_exporter.web.api import Chosen, state_json
+from damon_exporter.web.response import Response
+
+PAGE_PATH = "/live"
+SCRIPT_PATH = "/live.js"
+STATE_PATH = "/api/v1/state"
+
+
+def _shipped(name: str) -> str:
+    return files(__package__).joinpath(name).read_text("utf-8")
+
+
+def _policy(page: str) -> str:
+    """Allow the page's one style, by its hash, its script and its questions, and no HTML made from text."""
+    style = page.partition("<style>")[2].partition("</style>")[0]
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    return (
+        f"default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'sha256-{digest}'; img-src data:; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
+    )
+
+
+_PAGE = _shipped("live.html")
+_POLICY = ("Content-Security-Policy", _policy(_PAGE))
+_SCRIPT = _shipped("live.js")
+
+
+def page() -> Response:
+    """The page, the same for every state."""
+    return Response.of_text(HTTPStatus.OK, _PAGE, "text/html").with_headers(_POLICY)
+
+
+def script() -> Response:
+    """What draws it."""
+    return Response.of_text(HTTPStatus.OK, _SCRIPT, "text/javascript")
+
+
+def state_answer(state: NodeState, query: str) -> Response:
+    """The state with the details that ``query`` chooses, or a sentence that says what is wrong with it."""
+    try:
+        chosen = Chosen.parse(query)
+    except ValueError as error:
+        return Response.of_text(HTTPStatus.BAD_REQUEST, f"{error}\n", "text/plain")
+    return Response(HTTPStatus.OK, "application/json", state_json(state, chosen))

@@ -129,8 +129,8 @@ function heatless(monitor, target) {
     return "Nothing tells this kdamond's intervals, so nobody knows how often is always. Sizes are known all the same.";
   }
   return monitor.operations === "paddr"
-    ? "It is turned off: export.heatmap.bins is 0 in the configuration."
-    : "It is kept of physical memory (paddr); of processes only if export.heatmap.processes is true in the configuration.";
+    ? "Turned off: export.heatmap.bins is 0 in the configuration."
+    : "Kept for physical memory (paddr); for processes only if export.heatmap.processes is true in the configuration.";
 }
 
 function paint(samples, axis, bins) {

@@ -2,17 +2,18 @@
 
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import pairwise
+from wsgiref.types import StartResponse, WSGIEnvironment
 
 import numpy as np
 import pytest
 from browser import chromium, look_like
 from example_state import DATABASES, DOWN, HOSTILE_NAME, NODE, PHYSICAL, POSTGRES, SCHEMES, STATE
 from running import COMMAND, Running
-from selenium.webdriver import Chrome
+from selenium.webdriver import ActionChains, Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.select import Select
 from selenium.webdriver.support.ui import WebDriverWait
@@ -168,6 +169,17 @@ def test_a_target_without_heat_says_why(browser: Chrome, monitor: MonitorState, 
         assert not browser.find_element(By.ID, "heat").is_displayed()
 
 
+def test_the_heat_at_a_place_can_be_read(browser: Chrome) -> None:
+    with opened(browser, watching(target_at(100, (0.0, 0.0)))) as published:
+        shows(browser, 812)
+        published.replace(watching(target_at(130, (3.0, 0.0))))
+        wait(browser, lambda: colours(heat(browser)))
+        canvas = browser.find_element(By.ID, "heat")
+        below_the_middle = (0, canvas.size["height"] // 4)
+        ActionChains(browser).move_to_element_with_offset(canvas, *below_the_middle).perform()
+        wait(browser, lambda: text(browser, "#heat-at") == "0 B to 1 GiB, 15 s ago: accessed 10 % of the time")
+
+
 # Ages, sizes, schemes
 
 
@@ -308,6 +320,21 @@ def test_a_page_that_nobody_sees_asks_nothing_and_makes_up_for_nothing(browser: 
         wait(browser, lambda: len(looks) > before + 2)
         browser.get("about:blank")
     assert min(after - earlier for earlier, after in pairwise(looks[before - 1 :])) > 0.5
+
+
+def test_it_works_below_the_path_of_a_proxy(browser: Chrome) -> None:
+    app = make_app(Published(STATE))
+
+    def below(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        prefix, _, environ["PATH_INFO"] = environ["PATH_INFO"].partition("/damon")
+        return app(environ, start_response) if not prefix else []
+
+    with Server(["127.0.0.1:0"], below) as server:
+        browser.get(f"http://127.0.0.1:{server.bound[0].port}/damon/")
+        browser.find_element(By.LINK_TEXT, "/live").click()
+        shows(browser, 812)
+        browser.find_element(By.LINK_TEXT, "Overview").click()
+        wait(browser, lambda: browser.title == "damon-exporter")
 
 
 @pytest.mark.parametrize("hostile", [False, True], ids=["usual names", "long names"])

@@ -7,7 +7,8 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 LISTEN ?= :10555
 
-.PHONY: demo demo-recording test soak check coverage system-packages docs dashboards dashboard-pictures format targets-cost clean
+.PHONY: demo demo-recording test soak check coverage system-packages docs dashboards dashboard-pictures screenshots
+.PHONY: format targets-cost clean
 
 demo: $(VENV)/.runtime
 	$(BIN)/damon-exporter demo --web.listen-address $(LISTEN)
@@ -50,6 +51,10 @@ dashboards: $(VENV)/.dev
 dashboard-pictures: $(VENV)/.dev
 	$(BIN)/pip install --quiet --editable '.[pictures]'
 	PYTHONPATH=tests $(BIN)/python -m boards.pictures
+
+# The pictures of the live page in the README: two minutes of the demo, as they were.
+screenshots: system-packages $(VENV)/.dev
+	$(BIN)/python tests/make_screenshots.py
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .

@@ -32,7 +32,10 @@ function duration(seconds) {
   return `${Number((seconds / length).toPrecision(3))}\u00a0${unit}`;
 }
 
-const percent = (ratio) => `${Number((100 * ratio).toPrecision(ratio < 0.1 ? 1 : 2))}\u00a0%`;
+function percent(ratio) {
+  const shown = ratio > 0 && ratio < 0.001 ? "<\u00a00.1" : Number((100 * ratio).toPrecision(ratio < 0.1 ? 1 : 2));
+  return `${shown}\u00a0%`;
+}
 
 function element(tag, text = "", attributes = {}) {
   const made = document.createElement(tag);
@@ -247,7 +250,7 @@ function drawNumbers(monitor, target) {
   const age = monitor.last_snapshot_age_seconds;
   pairs("facts", {
     "One snapshot covers": interval && duration(interval),
-    "Last snapshot": age === null ? "none yet" : `${duration(Number(age.toFixed(1)))} ago`,
+    "Last snapshot": age === null ? "none yet" : `${age < 60 ? `${age.toFixed(1)}\u00a0s` : duration(age)} ago`,
     Regions: target.regions,
     Operations: monitor.operations,
     Owner: monitor.owner,
@@ -319,7 +322,7 @@ function choice(state) {
   const [monitorName, targetName] = [asked.monitor ?? monitor?.name, asked.target ?? target?.name];
   offer(byId("monitor"), names, monitorName);
   offer(byId("target"), targets.map((known) => known.name), targetName);
-  if (target) wish(monitorName, targetName); // stays, also if others come to stand before it
+  if (target && asked.target === null) wish(monitorName, targetName); // stays, also if others come to stand before it
   return { monitor, target, gone: missing(monitor, target, monitorName, targetName) };
 }
 
@@ -383,7 +386,7 @@ async function ask(signal) {
 }
 
 function trouble(problem) {
-  const silence = duration(Math.round((Date.now() - answered) / 1000));
+  const silence = duration(Math.max(Math.round((Date.now() - answered) / 1000), 1));
   say("problem", problem && `No answer from the exporter for ${silence} (${problem.message}). The page shows what was, and goes on`
     + " as soon as there is one.");
   document.querySelector("main").classList.toggle("stale", Boolean(problem));

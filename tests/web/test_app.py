@@ -79,6 +79,10 @@ def test_caches_are_told_what_the_answer_depends_on() -> None:
     assert (answer.headers["Vary"], answer.headers["Cache-Control"]) == ("Accept, Accept-Encoding", "no-store")
 
 
+def test_no_cache_keeps_a_state() -> None:
+    assert ask(serving(), "/api/v1/state").headers["Cache-Control"] == "no-store"
+
+
 def test_only_the_named_series_are_served() -> None:
     answer = ask(serving(), "/metrics", QUERY_STRING="name[]=damon_regions&name%5B%5D=damon_targets")
 

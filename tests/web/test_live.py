@@ -24,6 +24,8 @@ from damon_exporter.state import Heatmap, MonitorState, NodeState, TargetState
 from damon_exporter.web.app import make_app
 from damon_exporter.web.server import Server
 
+pytestmark = pytest.mark.xdist_group("browser")  # one browser is enough
+
 SECONDS = 30
 BEGAN = 4_000_000_000.0
 """Later than any test runs: the end of the pictures is then the newest snapshot, not the clock."""

@@ -158,7 +158,7 @@ function pointed(event) {
   const box = byId("heat").getBoundingClientRect();
   const time = shown.axis.time((event.clientX - box.left) / box.width * WIDTH);
   const bin = Math.min(Math.max(Math.floor((1 - (event.clientY - box.top) / box.height) * shown.bins), 0), shown.bins - 1);
-  const heat = shown.samples.find((sample) => sample.from < time && time <= sample.to)?.heat?.[bin];
+  const heat = shown.samples.find((sample) => time <= sample.to)?.heat?.[bin];
   const where = `${size(bin * shown.binBytes)} to ${size((bin + 1) * shown.binBytes)}, ${duration(shown.axis.end - time)} ago`;
   byId("heat-at").textContent = `${where}: ${heat == null ? "not seen" : `accessed ${percent(Math.max(heat, 0))} of the time`}`;
 }

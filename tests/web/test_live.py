@@ -145,14 +145,15 @@ def test_the_picture_moves_on_and_keeps_what_was(browser: Chrome) -> None:
     assert oldest == []
 
 
-def test_counters_that_began_anew_leave_a_gap_and_no_wrong_heat(browser: Chrome) -> None:
+@pytest.mark.parametrize("observed", [3, 103], ids=["fewer", "more"])
+def test_counters_that_began_anew_leave_a_gap_and_no_wrong_heat(browser: Chrome, observed: int) -> None:
     with opened(browser, watching(target_at(100, (50.0, 0.0)))) as published:
         shows(browser, 812)
-        restarted = replace(target_at(3, (3.0, 3.0), regions=9), last_snapshot_timestamp=BEGAN + 105)
+        restarted = replace(target_at(observed, (3.0, 3.0), regions=9), last_snapshot_timestamp=BEGAN + 105)
         published.replace(watching(restarted))
         shows(browser, 9)
         assert colours(heat(browser)) == []
-        published.replace(watching(replace(target_at(4, (4.0, 3.0)), last_snapshot_timestamp=BEGAN + 106)))
+        published.replace(watching(replace(target_at(observed + 1, (4.0, 3.0)), last_snapshot_timestamp=BEGAN + 106)))
         wait(browser, lambda: colours(heat(browser)) == [BRIGHT, DARK])
 
 
@@ -348,6 +349,22 @@ def test_a_phone_need_not_scroll_sideways(browser: Chrome, hostile: bool) -> Non
     with opened(browser, replace(STATE, monitors=(monitor,))):
         shows(browser, 812)
         assert browser.execute_script("return document.documentElement.scrollWidth") <= 390
+
+
+def test_the_times_do_not_overlap_on_a_phone(browser: Chrome) -> None:
+    visible = """return [...document.querySelector(".times").children].filter((tick) => tick.checkVisibility(
+        {visibilityProperty: true})).map((tick) => {
+          const range = document.createRange();
+          range.selectNodeContents(tick);
+          const box = range.getBoundingClientRect();
+          return [box.left, box.right];
+        })"""
+    look_like(browser, 390, 800)
+    with opened(browser, STATE):  # of ten minutes, whose times are the longest
+        shows(browser, 812)
+        edges = browser.execute_script(visible)
+    assert len(edges) == 3
+    assert all(right < left for (_, right), (left, _) in pairwise(edges))
 
 
 def test_it_is_dark_for_those_who_want_it_dark(browser: Chrome) -> None:

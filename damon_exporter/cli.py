@@ -12,17 +12,17 @@ from damon_exporter import __version__, logs
 from damon_exporter.config import ConfigError, schema
 from damon_exporter.config.processes import HIGHEST_PID
 from damon_exporter.flags import (
-    Progress,
     config_flags,
+    duration_flag,
     loaded,
     log_flags,
     only_checks,
+    only_one_of,
     options,
-    seconds_of,
-    what_to_record,
 )
 from damon_exporter.kernel.errors import KernelError
 from damon_exporter.kernel.paths import KernelPaths
+from damon_exporter.progress import Progress
 from damon_exporter.report.commands import report
 from damon_exporter.sources.recording import Origin, RecordingError
 from damon_exporter.state import NodeState
@@ -177,7 +177,7 @@ def doctor(config_file: Path | None, **roots: Path) -> None:
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The file to write.")
 @click.option("--pid", type=click.IntRange(1, HIGHEST_PID), help="Record this process, until it ends.")
 @click.option("--monitor", help="Record this monitor: a configured name, or one that runs (damon_stat, sysfs0 …).")
-@click.option("--duration", help="How long from the first snapshot on, for example 90s.")
+@duration_flag("How long from the first snapshot on, for example 90s.")
 @click.option("--workload", default="", help="What was going on, for people; stands in the file.")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 @config_flags
@@ -186,7 +186,7 @@ def record(
     output: Path,
     pid: int | None,
     monitor: str | None,
-    duration: str | None,
+    duration: float | None,
     workload: str,
     command: tuple[str, ...],
     config_file: Path | None,
@@ -203,13 +203,13 @@ def record(
     from damon_exporter import recorder
 
     logs.set_up(log_level, log_format)
-    seconds = None if duration is None else seconds_of(duration)
-    config, name = what_to_record(loaded(config_file), pid, monitor, command)
+    only_one_of(pid, monitor, command)
+    config, name = recorder.wanted(loaded(config_file), pid, monitor, command)
     origin = Origin(command=shlex.join(["damon-exporter", *sys.argv[1:]]), workload=workload)
-    take = recorder.Take(config, name, seconds, origin, pid)
+    take = recorder.Take(config, name, duration, origin, pid)
     stop = StopSignal()
     with Progress() as progress:
-        count = recorder.record(take, KernelPaths(**roots), output, lambda: stop.wait(0), stop.fail, progress)
+        count = recorder.record(take, KernelPaths(**roots), output, lambda: stop.wait(0), stop.fail, progress.snapshots)
     click.echo(f"{count} snapshots in {output}", err=True)
 
 

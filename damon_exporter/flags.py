@@ -1,10 +1,8 @@
-"""What several commands have in common: flags, and what these choose."""
+"""The flags that several commands have."""
 
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import click
 
@@ -60,25 +58,17 @@ def only_checks() -> bool:
     return bool(click.get_current_context().find_root().params["check_only"])
 
 
-def what_to_record(
-    config: Config, pid: int | None, monitor: str | None, command: tuple[str, ...]
-) -> tuple[Config, str | None]:
-    """Return the configuration to run with and the monitor to record, None for all of it."""
+def only_one_of(pid: int | None, monitor: str | None, command: tuple[str, ...]) -> None:
+    """Refuse more than one answer to the question what to look at; raises UsageError."""
     if sum(given is not None and given != () for given in (pid, monitor, command)) > 1:
         raise click.UsageError("give one of --pid, --monitor and a command")
     if command and not command[0]:
         raise click.UsageError("the command is empty: name a program")
-    from damon_exporter import recorder
-
-    if pid is not None:
-        return recorder.only(config, processes={"match": [{"pid": pid}]}), recorder.RECORDED
-    if command:
-        return recorder.only(config, command=list(command)), recorder.RECORDED
-    return (recorder.chosen(config, monitor) if monitor else config), monitor
 
 
-def seconds_of(text: str) -> float:
-    """Return how long --duration says; raises UsageError."""
+def _seconds(_: click.Context, __: click.Parameter, text: str | None) -> float | None:
+    if text is None:
+        return None
     try:
         microseconds = units.parse_duration(text)
     except ValueError as error:
@@ -88,24 +78,6 @@ def seconds_of(text: str) -> float:
     return microseconds / 1e6
 
 
-class Progress:
-    """A line on stderr that says how far something has come, if that is a terminal; leaving the context clears it."""
-
-    EVERY_SECONDS = 0.1
-
-    def __init__(self) -> None:
-        self._seen = sys.stderr.isatty()
-        self._due = 0.0
-
-    def __call__(self, text: str) -> None:
-        """Show how far it is now."""
-        if self._seen and (now := time.monotonic()) >= self._due:
-            click.echo(f"\r{text}", nl=False, err=True)
-            self._due = now + self.EVERY_SECONDS
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._seen:
-            click.echo("\r\033[K", nl=False, err=True)
+def duration_flag(what: str) -> Callable[[Command], Command]:
+    """Return --duration, in seconds; None where it is not given."""
+    return click.option("--duration", callback=_seconds, help=what)

@@ -110,13 +110,22 @@ def chosen(config: Config, name: str) -> Config:
     )
 
 
+def wanted(config: Config, pid: int | None, monitor: str | None, command: tuple[str, ...]) -> tuple[Config, str | None]:
+    """Return the configuration to run with, and the monitor to listen to, None for all of it."""
+    if pid is not None:
+        return only(config, processes={"match": [{"pid": pid}]}), RECORDED
+    if command:
+        return only(config, command=list(command)), RECORDED
+    return (chosen(config, monitor) if monitor else config), monitor
+
+
 def record(
     take: Take,
     paths: KernelPaths,
     path: Path,
     stopped: Callable[[], bool],
     on_failure: Callable[[], None],
-    say: Callable[[str], None],
+    on_look: Callable[[int], None],
 ) -> int:
     """Write to a file what `hear` hears, and return the number of snapshots.
 
@@ -125,7 +134,7 @@ def record(
     """
     writer = RecordingWriter(path, replace(take.origin, kernel_release=procfs.kernel_release(paths.procfs)))
     try:
-        return hear(take, paths, writer, stopped, on_failure, say)
+        return hear(take, paths, writer, stopped, on_failure, on_look)
     finally:
         if writer.monitors:
             writer.close()
@@ -137,17 +146,17 @@ def hear(
     sink: Sink,
     stopped: Callable[[], bool],
     on_failure: Callable[[], None],
-    say: Callable[[str], None],
+    on_look: Callable[[int], None],
 ) -> int:
     """Fill the sink until ``stopped()`` is true, the time is over, or what is recorded has ended.
 
-    The time counts from the first snapshot; without one, patience ends. ``say`` is called at every look, with how far
-    it has come. Returns the number of snapshots; raises `RecordingError` if there was none.
+    The time counts from the first snapshot; without one, patience ends. ``on_look`` is told at every look
+    how many snapshots there are. Returns the number of snapshots; raises `RecordingError` if there was none.
     """
     ended = _end_of(take.pid, paths.procfs) if take.pid else lambda: False
     tape = _Tape(sink, take.monitor)
     take = replace(take, config=_at_once(take.config))
-    reason = _listen(take, paths, tape, lambda: stopped() or ended(), on_failure, say)
+    reason = _listen(take, paths, tape, lambda: stopped() or ended(), on_failure, on_look)
     if not tape.snapshots:
         raise RecordingError(f"nothing was recorded: {reason}")
     return tape.snapshots
@@ -183,7 +192,7 @@ def _listen(
     tape: _Tape,
     ended: Callable[[], bool],
     on_failure: Callable[[], None],
-    say: Callable[[str], None],
+    on_look: Callable[[int], None],
 ) -> str:
     """Run the monitors and let the tape hear what they report; return what was in the way, if it has heard nothing."""
     with ExitStack() as stack:
@@ -202,7 +211,7 @@ def _listen(
             feed.wait(LOOK_SECONDS)
             if _hear(feed, watches, supervisor):
                 supervisor.wake()
-            say(f"{tape.snapshots} snapshots")
+            on_look(tape.snapshots)
             clock.explain_silence()
         _hear(feed, watches, supervisor)
         return clock.reason()

@@ -8,13 +8,10 @@ from numpy.typing import NDArray
 
 from damon_exporter.analysis import bands, heatmap, idle, reaccess, workingset
 from damon_exporter.analysis.bands import I64, Groups
-from damon_exporter.analysis.snapshot import F64, Intervals, Snapshot
+from damon_exporter.analysis.snapshot import F64, LONGEST_GAP, Intervals, Snapshot, follows
 from damon_exporter.config import Export
 from damon_exporter.row import Row
 from damon_exporter.state import Histogram, TargetState, histograms
-
-LONGEST_GAP = 2
-"""A snapshot that comes later than this many aggregation intervals after the last one adds to no integral."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +70,10 @@ class MonitorSeries:
         before, elapsed_us = self._latest, self._elapsed_us(snapshot)
         latest = self._latest = self._analysed(snapshot, tuple(names), group, self._carry_idle(snapshot, elapsed_us))
         self._count(latest)
-        if self._is_observed(latest, elapsed_us):
-            self._integrate(latest, elapsed_us)
-            self._wake(before, latest)
+        intervals = snapshot.intervals
+        if intervals and follows(elapsed_us, intervals):  # what covers a gap adds to nothing
+            self._integrate(latest, intervals, elapsed_us)
+            self._wake(before, latest, intervals)
 
     def rest(self) -> None:
         """Publish nothing until the next snapshot, and remember no idle ages; counters go on then."""
@@ -120,7 +118,7 @@ class MonitorSeries:
                 last_snapshot_timestamp=timestamp,
                 bands=row.bands(by_band[i]) if by_band is not None else None,
                 idle_age=idle_ages[i] if idle_ages else None,
-                reaccess_idle_age=row.woken() if idle_ages and by_band is not None else None,
+                reaccess_idle_age=row.woken() if idle_ages and row.observed_seconds else None,
                 heatmap=row.heatmap(int(monitored[i])) if by_band is not None else None,
             )
             for i, name, row in self._present_rows(latest)
@@ -178,24 +176,17 @@ class MonitorSeries:
         for i, _, row in self._present_rows(latest):
             row.count(snapshot.end_ns, working_sets[i], accessed[i])
 
-    @staticmethod
-    def _is_observed(latest: _Latest, elapsed_us: int) -> bool:
-        """Is nothing missing before this snapshot?"""
-        intervals = latest.snapshot.intervals
-        return intervals is not None and 0 < elapsed_us <= LONGEST_GAP * intervals.aggregation_us
-
-    def _integrate(self, latest: _Latest, elapsed_us: int) -> None:
+    def _integrate(self, latest: _Latest, intervals: Intervals, elapsed_us: int) -> None:
         """Add what is multiplied by the time that the snapshot covers."""
-        if latest.snapshot.intervals is None or latest.bands is None:
+        if latest.bands is None:
             return
-        heat = self._heat(latest, latest.snapshot.intervals) if self._bins else None
+        heat = self._heat(latest, intervals) if self._bins else None
         for i, _, row in self._present_rows(latest):
             row.integrate(elapsed_us / 1e6, latest.bands[i], None if heat is None else heat[i])
 
-    def _wake(self, before: _Latest | None, latest: _Latest) -> None:
+    def _wake(self, before: _Latest | None, latest: _Latest, intervals: Intervals) -> None:
         """Add what was idle in the previous snapshot and is accessed now."""
-        intervals = latest.snapshot.intervals
-        if before is None or before.ages is None or intervals is None:
+        if before is None or before.ages is None:
             return
         found = reaccess.woken(before.ages, before.snapshot.regions, latest.snapshot.regions, intervals)
         if not len(found.size):

@@ -86,10 +86,10 @@ class TargetState:
     last_snapshot_timestamp: float
     bands: tuple[Band, ...] | None
     idle_age: Histogram | None
+    reaccess_idle_age: Histogram | None
     heatmap: Heatmap | None
     resident_bytes: int | None = None
     owner: Owner | None = None
-    reaccess_idle_age: Histogram | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,6 +66,11 @@ class Watch:
         self._series.rest()
         self._is_resting = True
 
+    def rest_if_asleep(self, now: float) -> None:
+        """Forget what was last seen once a kdamond that may be silent is: it would be taken for what is."""
+        if self._is_asleep(now):
+            self._series.rest()
+
     def follow(self, kdamond: Watched, now: float) -> None:
         """Go on with what the supervisor knows by now, perhaps another kdamond than before."""
         if kdamond.pid != self._kdamond.pid:
@@ -132,10 +137,17 @@ class Watch:
 
         ``seconds_for_all`` is how long it takes until every kdamond has reported, where one after the other is asked.
         """
+        return self._kdamond.reporting and self._is_silent(now, seconds_for_all)
+
+    def _is_asleep(self, now: float) -> bool:
+        """Is a kdamond silent that may be: held back by its watermarks, or paused?"""
+        return not self._kdamond.reporting and self._is_silent(now)
+
+    def _is_silent(self, now: float, seconds_for_all: float = 0.0) -> bool:
         patience = SILENT_PERIODS * max(self._aggregation(), self._export.publish)
         if self._source == "sysfs":
             patience = max(patience, SILENT_PERIODS * seconds_for_all, SAMPLED_PATIENCE_SECONDS)
-        return self._kdamond.reporting and now - self._silent_since > patience
+        return now - self._silent_since > patience
 
     def view(self) -> PhysicalView | None:
         """Return physical memory as it was last seen; None for processes, and while nothing tells the bands."""

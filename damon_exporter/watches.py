@@ -90,6 +90,8 @@ class Watches:
         self._resting = {name: watch for name, watch in earlier.items() if name in to_wait}
         for resting in self._resting.values():
             resting.rest()
+        for watching in self._watches.values():
+            watching.rest_if_asleep(now)
         self._by_pid = {watch.pid: watch for watch in self._watches.values() if watch.pid}
         for pid in identified:
             held = self._anonymous.pop(pid).reports

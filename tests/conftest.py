@@ -11,9 +11,13 @@ from typing import Any
 import pytest
 from booted import kernels_booted
 from damo_itself import Damo, damo_at
+from hypothesis import settings
 from kernel_pool import KernelPool
 
 from damon_exporter.testing.fake_kernel import FakeKernel
+
+settings.register_profile("patient", deadline=None)  # a busy machine is no failure
+settings.load_profile("patient")
 
 GUARD = Path(__file__).parent / "guard"
 sys.path.insert(0, str(GUARD))

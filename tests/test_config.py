@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
@@ -397,7 +397,6 @@ def test_words_mean_what_they_mean_in_yaml_1_2(word: str, value: object) -> None
 WORDS = st.sampled_from([*re.findall(r"[a-z_0-9]+|[^\sa-z_0-9]", PAGE.read_text()), "\n", "\n  ", "&a", "*a", "!t"])
 
 
-@settings(deadline=None)  # a busy machine is no failure
 @given(st.lists(WORDS).map(" ".join) | st.text())
 def test_any_text_is_a_configuration_or_refused_in_our_own_words(text: str) -> None:
     assert not is_refused_in_foreign_words(lambda: parse(text))
@@ -421,7 +420,6 @@ def places(value: object) -> Iterator[tuple[Any, Any]]:
 EVERYTHING = read(FIXTURES / "everything.good.yml")
 
 
-@settings(deadline=None)
 @given(st.data())
 def test_any_value_in_any_place_is_taken_or_refused_in_our_own_words(data: st.DataObject) -> None:
     keys = deepcopy(EVERYTHING)

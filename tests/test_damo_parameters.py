@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from running import run
 from test_config import VALUES, places
@@ -576,7 +576,6 @@ def example() -> dict[str, Any]:
     return keys
 
 
-@settings(deadline=None)
 @given(data=st.data())
 def test_any_value_in_any_place_is_taken_or_refused_with_its_place(
     data: st.DataObject, tmp_path_factory: pytest.TempPathFactory

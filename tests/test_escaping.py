@@ -2,7 +2,7 @@ import os
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from damon_exporter.escaping import printable
@@ -40,7 +40,6 @@ def test_a_character_that_came_in_pieces_is_one_character() -> None:
     assert printable("gr\udcc3\udcb6ße") == "größe"
 
 
-@settings(deadline=None)  # a busy machine is no failure
 @given(ANY_TEXT)
 def test_everything_can_be_printed_and_encoded(text: str) -> None:
     shown = printable(text)
@@ -49,13 +48,11 @@ def test_everything_can_be_printed_and_encoded(text: str) -> None:
     assert shown.encode().decode() == shown
 
 
-@settings(deadline=None)
 @given(ANY_TEXT)
 def test_escaping_twice_is_escaping_once(text: str) -> None:
     assert printable(printable(text)) == printable(text)
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=64).map(lambda raw: raw.replace(b"\\", b"/")))
 def test_the_bytes_of_a_name_without_backslashes_can_be_told_from_what_is_shown(raw: bytes) -> None:
     shown = printable(os.fsdecode(raw))

@@ -531,9 +531,7 @@ def test_whatever_appears_and_vanishes_what_is_published_is_true(kernel: FakeKer
     machine = type("Machine", (Churn,), {"kernel": kernel})
     run_state_machine_as_test(
         machine,
-        settings=settings(
-            max_examples=12, stateful_step_count=14, deadline=None, suppress_health_check=list(HealthCheck)
-        ),
+        settings=settings(max_examples=12, stateful_step_count=14, suppress_health_check=list(HealthCheck)),
     )
 
 

@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from damon_exporter.patterns import CgroupGlob, CommandPattern, NameGlob
@@ -179,7 +179,6 @@ def fits(glob: list[str], path: list[str]) -> bool:
             return bool(path) and fnmatchcase(path[0], first) and fits(rest, path[1:])
 
 
-@settings(deadline=None)  # a busy machine is no failure
 @given(GLOB_LEVELS, LEVELS)
 def test_globs_do_what_their_definition_says(glob: list[str], path: list[str]) -> None:
     compiled = CgroupGlob("/" + "/".join(glob))
@@ -190,7 +189,6 @@ def test_globs_do_what_their_definition_says(glob: list[str], path: list[str]) -
     assert compiled.deepest("/" + "/".join(path)) == ("/" + "/".join(matching[0]) if matching else None)
 
 
-@settings(deadline=None)
 @given(st.text(st.characters(exclude_characters="/", exclude_categories=()), min_size=1))
 def test_any_name_matches_its_stars(name: str) -> None:
     assert CgroupGlob("/*").deepest(f"/{name}") == f"/{name}"

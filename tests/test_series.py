@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from made_regions import INTERVALS, MIB, any_regions, regions
 from made_series import A_MS, IDLE, MIXED, Watching, band_byte_seconds, band_bytes, idle_bytes
@@ -145,7 +145,6 @@ def test_a_snapshot_from_the_past_takes_nothing_back() -> None:
     assert watching.physical.observed_seconds == pytest.approx(0.1)
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(any_regions(targets=1, largest=2**44), st.integers(1, 400)), min_size=1, max_size=8))
 def test_integrals_are_exact_whatever_comes_in(steps: list[tuple[Regions, int]]) -> None:
     watching = Watching()

@@ -2,9 +2,10 @@
 
 import pytest
 from made_regions import MIB, regions
-from made_series import IDLE, MIXED, Watching, band_byte_seconds, idle_bytes
+from made_series import IDLE, MIXED, SETTINGS, Watching, band_byte_seconds, idle_bytes
 
 from damon_exporter.analysis.snapshot import Intervals
+from damon_exporter.config import Export
 
 # Targets
 
@@ -177,3 +178,49 @@ def test_ages_without_a_unit_interrupt_what_is_known_of_idle_memory() -> None:
     watching.see(IDLE, 100, age_unit_us=None)
     watching.see(IDLE, 200)
     assert idle_bytes(watching.physical) == (0, 0, 0, 8 * MIB)
+
+
+# What wakes up
+
+BUSY = regions((0, 8 * MIB, 20, 0))
+
+
+def woken_bytes(watching: Watching) -> tuple[float, ...] | None:
+    """By idle ages of up to 100 ms, 1 s, a minute, and above."""
+    histogram = watching.physical.reaccess_idle_age
+    return None if histogram is None else histogram.counts
+
+
+def test_what_wakes_between_two_snapshots_is_added_up_by_how_long_it_had_slept() -> None:
+    watching = Watching()
+    for at_ms, seen in enumerate((IDLE, BUSY, IDLE, BUSY)):
+        watching.see(seen, at_ms * 100)
+    assert woken_bytes(watching) == (8 * MIB, 0, 0, 8 * MIB)
+
+
+def test_nothing_is_told_of_waking_before_two_snapshots_have_followed_each_other() -> None:
+    watching = Watching()
+    for at_ms, seen in enumerate((IDLE, BUSY, IDLE, BUSY)):
+        watching.see(seen, at_ms * 1000)
+    assert woken_bytes(watching) is None
+    watching.see(BUSY, 3100)
+    assert woken_bytes(watching) == (0, 0, 0, 0)
+
+
+def test_what_wakes_in_a_gap_or_with_another_kdamond_is_not_counted() -> None:
+    watching = Watching()
+    watching.see(IDLE, 0)
+    watching.see(IDLE, 100)
+    watching.see(BUSY, 1000)
+    watching.see(IDLE, 1100)
+    watching.see(BUSY, 1200, kdamond=2)
+    assert woken_bytes(watching) == (0, 0, 0, 0)
+
+
+@pytest.mark.parametrize(("bounds", "kept"), [(["100ms", "1s", "1m"], 8 * MIB), (["100ms", "1s", "5m"], 0)])
+def test_what_woke_goes_on_under_the_same_bounds_and_starts_again_under_others(bounds: list[str], kept: int) -> None:
+    watching = Watching()
+    watching.see(IDLE, 0)
+    watching.see(BUSY, 100)
+    watching.series.reconfigure(Export.model_validate({**SETTINGS, "idle_age": bounds}), with_heatmap=True)
+    assert woken_bytes(watching) == (0, 0, 0, kept)

@@ -61,6 +61,25 @@ def test_a_kdamond_that_may_be_silent_is_never_late() -> None:
     assert not watch(replace(NODE, reporting=False)).overdue(1e6)
 
 
+def test_numbers_of_a_kdamond_that_may_be_silent_go_when_it_is_and_come_back_with_it() -> None:
+    reclaim = watch(replace(NODE, reporting=False))
+    reclaim.take(102_500_000_000, REGIONS)
+    for now, shown in ((105.4, 1), (105.6, 0)):
+        reclaim.rest_if_asleep(now)
+        state = reclaim.state(now, 0.0)
+        assert (state.up, len(state.targets)) == (True, shown)
+    reclaim.take(150_000_000_000, REGIONS)
+    reclaim.rest_if_asleep(150.1)
+    assert reclaim.state(150.1, 0.0).targets[0].snapshots == 2
+
+
+def test_numbers_of_a_kdamond_that_may_not_be_silent_stay() -> None:
+    late = watch()
+    late.take(102_500_000_000, REGIONS)
+    late.rest_if_asleep(1e6)
+    assert len(late.state(1e6, 0.0).targets) == 1
+
+
 def test_a_restarted_kdamond_has_time_to_report() -> None:
     restarted = watch()
     restarted.follow(replace(NODE, pid=8), 150.0)

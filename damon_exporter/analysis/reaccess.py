@@ -6,7 +6,10 @@ that was idle or accessed as a whole, and merging takes care.
 
 DAMON merges neighbours whose counts of accesses differ by at most a tenth of the most that is possible
 (`damon_merge_regions_of`), so a region of one or two hits of twenty can be an idle one and an accessed one put
-together. Such a region woke up only if all of it had been idle. Above that, every part of it was accessed.
+together. Such a region woke up only if all of it had been idle.
+
+A region is the smallest thing that DAMON tells of: where any part of one is seen accessed, all of it is said to be, as
+in the working set. So this is an upper bound: the closer, the larger what wakes up together is against the regions.
 """
 
 from dataclasses import dataclass

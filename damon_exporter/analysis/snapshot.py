@@ -10,7 +10,7 @@ U64 = NDArray[np.uint64]
 F64 = NDArray[np.float64]
 
 LONGEST_GAP = 2
-"""Aggregation intervals after which a snapshot is not taken to begin where the previous one ended."""
+"""Aggregation intervals after which a snapshot does not follow the previous one: something between is missing."""
 
 DEFAULT_AGGREGATION_US = 100_000
 """DAMON's own default, for the start of a first snapshot whose intervals nothing tells."""
@@ -87,11 +87,16 @@ class Snapshot:
     age_unit_us: int | None
 
 
+def follows(elapsed_us: int, intervals: Intervals) -> bool:
+    """Is nothing missing between two snapshots of a kdamond, the second of which ended so much later?"""
+    return 0 < elapsed_us <= LONGEST_GAP * intervals.aggregation_us
+
+
 def began_ns(snapshot: Snapshot, previous_end_ns: int | None) -> int:
     """Return when counting began: at the end of the previous snapshot, unless a gap lies between."""
     intervals = snapshot.intervals
-    aggregation_ns = (intervals.aggregation_us if intervals else DEFAULT_AGGREGATION_US) * 1000
-    longest = LONGEST_GAP * aggregation_ns if intervals else snapshot.end_ns
-    if previous_end_ns is not None and 0 < snapshot.end_ns - previous_end_ns <= longest:
-        return previous_end_ns
-    return max(snapshot.end_ns - aggregation_ns, 0)
+    elapsed_ns = 0 if previous_end_ns is None else snapshot.end_ns - previous_end_ns
+    if elapsed_ns > 0 and (intervals is None or follows(-(-elapsed_ns // 1000), intervals)):
+        return snapshot.end_ns - elapsed_ns
+    aggregation_us = intervals.aggregation_us if intervals else DEFAULT_AGGREGATION_US
+    return max(snapshot.end_ns - aggregation_us * 1000, 0)

@@ -12,6 +12,11 @@ def working_set(regions: Regions, group: Groups, groups: int) -> I64:
     return sum_bytes(regions.sizes * (regions.nr_accesses > 0), group, groups)
 
 
+def working_set_of_all(regions: Regions) -> int:
+    """Return the bytes of all regions of which at least one sample found an access."""
+    return int(working_set(regions, np.zeros(len(regions), np.intp), 1)[0])
+
+
 def percentile_bytes(working_sets: NDArray[np.int64] | NDArray[np.uint64], percentile: float) -> int:
     """Return a percentile over time of working sets, as `damo report wss` picks it: nothing is interpolated.
 

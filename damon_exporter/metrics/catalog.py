@@ -134,7 +134,8 @@ ACCESS_PATTERN = Section(
             "Bytes that were seen accessed again, by the idle age they had in the snapshot before; one observation is "
             "one byte. What reclaiming at an idle age would bring back: the rate of all bytes less that of the bucket. "
             "Where no more than a tenth of the samples found an access, only regions that had been idle as a whole "
-            "count, as DAMON merges such regions with idle ones. Only consecutive snapshots are compared.",
+            "count, as DAMON merges such regions with idle ones. A region counts whole, so this is an upper bound. "
+            "Only consecutive snapshots are compared: absent as long as there were none.",
             _SNAPSHOT,
         ),
         Metric(

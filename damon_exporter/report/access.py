@@ -9,6 +9,7 @@ from damon_exporter.analysis import temperature
 from damon_exporter.analysis.bands import access_ratios, estimated_access_bytes
 from damon_exporter.analysis.snapshot import Snapshot, began_ns
 from damon_exporter.analysis.temperature import Column
+from damon_exporter.analysis.workingset import working_set_of_all
 from damon_exporter.report import spelling
 from damon_exporter.report.subjects import Subject
 from damon_exporter.report.terminal import HOTTEST, Paint
@@ -55,7 +56,7 @@ class Accesses:
             "sample_interval_seconds": intervals and intervals.sample_us / 1e6,
             "aggregation_interval_seconds": intervals and intervals.aggregation_us / 1e6,
             "total_bytes": int(regions.sizes.sum()),
-            "working_set_bytes": int(regions.sizes[regions.nr_accesses > 0].sum()),
+            "working_set_bytes": working_set_of_all(regions),
             "access_bytes_per_second": _bytes_per_second(snapshot),
             "regions": list(_region_objects(snapshot)),
         }
@@ -101,7 +102,7 @@ def _intervals(snapshot: Snapshot, raw: bool) -> str:
     intervals = snapshot.intervals
     if intervals is None:
         return "not known"
-    most = intervals.aggregation_us / intervals.sample_us / (intervals.aggregation_us / 1e6)
+    most = intervals.aggregation_us / intervals.sample_us / (intervals.aggregation_us / 1e6)  # rounded as damo's is
     sample, aggregation = (spelling.microseconds(us, raw) for us in (intervals.sample_us, intervals.aggregation_us))
     return f"sample {sample} aggr {aggregation} (max access hz {spelling.frequency(most, raw, unit='')})"
 

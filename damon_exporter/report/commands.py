@@ -123,12 +123,11 @@ def wss(request: Request, percentiles: range, sort_by: str, exclude_samples: int
     help="Of the address ranges of each target: the one with most accesses per byte, or a map of each.",
 )
 @click.option("--guide", "guides", is_flag=True, help="Only say when and at which addresses there is something to see.")
-@click.option("--cells", is_flag=True, help="Print time (ns), address and heat of each cell on a line of its own.")
 @asks
-def heatmap(request: Request, resolution: tuple[int, int], ranges: str, guides: bool, cells: bool) -> None:
+def heatmap(request: Request, resolution: tuple[int, int], ranges: str, guides: bool) -> None:
     """Access frequency by time and address."""
-    if cells and (guides or request.as_json):
-        raise click.UsageError("--cells is a form of its own: leave it out, or --guide and --json")
+    if request.raw_number and not guides:
+        raise click.UsageError("--raw-number is for --guide: give --json for the heat of each cell as a number")
 
     def guides_of(found: list[Subject]) -> list[heatmap_report.Guide]:
         return [heatmap_report.guide(subject) for subject in found]
@@ -138,8 +137,6 @@ def heatmap(request: Request, resolution: tuple[int, int], ranges: str, guides: 
 
     if guides:
         request.show("heatmap-guide", guides_of, lambda found: _apart(each.lines(request.raw_number) for each in found))
-    elif cells:
-        request.show("heatmap", maps_of, lambda maps: _apart(each.raw_lines() for each in maps))
     else:
         paint = paint_for(request.color)
         request.show("heatmap", maps_of, lambda maps: _apart(each.lines(paint) for each in maps))

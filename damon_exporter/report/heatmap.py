@@ -80,13 +80,6 @@ class Map:
             f"{spelling.nanoseconds(frame.row_ns)} for each character)",
         ]
 
-    def raw_lines(self) -> Iterator[str]:
-        """Time (ns) and address (bytes) from the start of the map, and heat, cell by cell: damo's ``--output raw``."""
-        for row, heats in enumerate(self.heat.tolist()):
-            for column, heat in enumerate(heats):
-                shown = "NaN" if np.isnan(heat) else str(heat)
-                yield f"{row * self.frame.row_ns}\t{column * self.frame.column_bytes}\t{shown}"
-
     def json(self) -> dict[str, object]:
         """What `report heatmap --json` holds of one map; cells in which nothing was monitored are null."""
         return {

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
 
 from damon_exporter import recorder
 from damon_exporter.analysis.snapshot import Snapshot
@@ -11,8 +10,6 @@ from damon_exporter.recorder import Take
 from damon_exporter.report.subjects import Heard
 from damon_exporter.sources.recording import RecordedMonitor
 from damon_exporter.stopping import StopSignal
-
-Say = Callable[[str], None]
 
 
 class _Kept:
@@ -31,22 +28,22 @@ class _Kept:
         return Heard(sorted(snapshots, key=lambda snapshot: snapshot.end_ns), dict(self.monitors))
 
 
-def hear_once(take: Take, paths: KernelPaths, stop: StopSignal, say: Say) -> Heard:
+def hear_once(take: Take, paths: KernelPaths, stop: StopSignal, on_look: Callable[[int], None]) -> Heard:
     """Return what is reported in the time that ``take`` gives, or until told to stop."""
     kept = _Kept()
-    recorder.hear(take, paths, kept, lambda: stop.wait(0), stop.fail, say)
+    recorder.hear(take, paths, kept, lambda: stop.wait(0), stop.fail, on_look)
     return kept.take()
 
 
-def hear_on(take: Take, paths: KernelPaths, stop: StopSignal, show: Callable[[Heard], None]) -> None:
-    """Show what is reported, each time that ``take`` gives anew, until told to stop."""
+def hear_on(take: Take, every: float, paths: KernelPaths, stop: StopSignal, show: Callable[[Heard], None]) -> None:
+    """Show what has been reported, every so many seconds, until told to stop or ``take`` ends."""
     kept = _Kept()
-    due = time.monotonic() + (take.seconds or 0)
+    due = time.monotonic() + every
 
-    def look(_: str) -> None:
+    def look(_: int) -> None:
         nonlocal due
         if kept.monitors and (now := time.monotonic()) >= due and (heard := kept.take()).snapshots:
             show(heard)
-            due = now + (take.seconds or 0)
+            due = now + every
 
-    recorder.hear(replace(take, seconds=None), paths, kept, lambda: stop.wait(0), stop.fail, look)
+    recorder.hear(take, paths, kept, lambda: stop.wait(0), stop.fail, look)

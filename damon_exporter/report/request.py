@@ -13,17 +13,9 @@ import click
 from damon_exporter import logs
 from damon_exporter.config import Config
 from damon_exporter.config.processes import HIGHEST_PID
-from damon_exporter.flags import (
-    Command,
-    Progress,
-    config_flags,
-    loaded,
-    log_flags,
-    options,
-    seconds_of,
-    what_to_record,
-)
+from damon_exporter.flags import Command, config_flags, duration_flag, loaded, log_flags, only_one_of, options
 from damon_exporter.kernel.paths import KernelPaths
+from damon_exporter.progress import Progress
 from damon_exporter.report.subjects import Heard, Subject, subjects
 from damon_exporter.report.terminal import CLEAR
 from damon_exporter.sources.recording import read_recording
@@ -52,7 +44,7 @@ class Request:
     recording: Path | None
     pid: int | None
     monitor: str | None
-    duration: str | None
+    duration: float | None
     watch: bool
     color: str
     as_json: bool
@@ -71,6 +63,7 @@ class Request:
         given = [flag for flag, value in live.items() if value is not None]
         if self.recording and given:
             raise click.UsageError(f"{given[0]} is for what runs now: leave it out, or --input")
+        only_one_of(self.pid, self.monitor, ())
 
     def _answer(self, config: Config, show: Callable[[Heard], None]) -> None:
         """Show what is in the recording, or what is reported now: once, or again and again."""
@@ -84,20 +77,20 @@ class Request:
         self._answer_live(config, show)
 
     def _answer_live(self, config: Config, show: Callable[[Heard], None]) -> None:
-        from damon_exporter.recorder import Take
+        from damon_exporter.recorder import Take, wanted
         from damon_exporter.report import live
 
         logs.set_up(self.log_level, self.log_format)
-        seconds = LIVE_SECONDS if self.duration is None else seconds_of(self.duration)
-        chosen, monitor = what_to_record(config, self.pid, self.monitor, ())
-        take = Take(chosen, monitor, seconds, pid=self.pid)
+        chosen, monitor = wanted(config, self.pid, self.monitor, ())
+        seconds = self.duration or LIVE_SECONDS
+        take = Take(chosen, monitor, None if self.watch else seconds, pid=self.pid)
         paths = KernelPaths(self.sysfs, self.procfs, self.tracefs, self.rootfs)
         stop = StopSignal()
         if self.watch:
-            live.hear_on(take, paths, stop, show)
+            live.hear_on(take, seconds, paths, stop, show)
             return
         with Progress() as progress:
-            heard = live.hear_once(take, paths, stop, progress)
+            heard = live.hear_once(take, paths, stop, progress.snapshots)
         show(heard)
 
     def show(
@@ -139,7 +132,7 @@ _common_options = options(
     click.option("-i", "--input", "recording", type=click.Path(path_type=Path), help="A recording, ours or damo's."),
     click.option("--pid", type=click.IntRange(1, HIGHEST_PID), help="Watch this process now."),
     click.option("--monitor", help="Only this monitor: a name in the recording or the configuration, or damon_stat …"),
-    click.option("--duration", help="How long to watch from the first snapshot on, for example 10s.  [default: 5s]"),
+    duration_flag("How long to watch from the first snapshot on, for example 10s.  [default: 5s]"),
     click.option("--watch", is_flag=True, help="Report again after every --duration, of what came in it."),
     click.option(
         "--color",
@@ -149,7 +142,9 @@ _common_options = options(
         help="auto: on a terminal, unless NO_COLOR is set.",
     ),
     click.option("--json", "as_json", is_flag=True, help="One line of JSON, in bytes and seconds."),
-    click.option("--raw-number", is_flag=True, help="No units and separators: bytes, microseconds."),
+    click.option(
+        "--raw-number", is_flag=True, help="No units and separators: bytes, microseconds, and of guides nanoseconds."
+    ),
     config_flags,
     log_flags,
 )

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from damon_exporter.analysis.snapshot import Regions
-from damon_exporter.analysis.workingset import percentile_bytes, working_set
+from damon_exporter.analysis.workingset import percentile_bytes, working_set_of_all
 from damon_exporter.report import spelling
 from damon_exporter.report.subjects import Subject
 
@@ -20,9 +19,9 @@ class Choice:
     The first ``exclude_samples`` of each target are left out, as borders of regions are still being found then.
     """
 
-    percentiles: Sequence[int] = range(0, 101, 25)
-    exclude_samples: int = 20
-    by_time: bool = False
+    percentiles: Sequence[int]
+    exclude_samples: int
+    by_time: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +58,7 @@ class WorkingSets:
 def working_sets(subject: Subject, choice: Choice) -> WorkingSets:
     """Return a target's working sets."""
     taken = subject.snapshots[choice.exclude_samples :]
-    sizes = np.array([_of_one_target(snapshot.regions) for snapshot in taken], np.int64)
+    sizes = np.array([working_set_of_all(snapshot.regions) for snapshot in taken], np.int64)
     if not len(sizes):
         return WorkingSets(subject, 0, 0.0, {})
     ranked = sizes if choice.by_time else np.sort(sizes)
@@ -76,10 +75,6 @@ def lines(sections: Sequence[WorkingSets], raw: bool) -> Iterator[str]:
             named = section.subject.kdamond
             yield f"# monitor\t{section.subject.monitor}"
         yield from section.lines(raw)
-
-
-def _of_one_target(regions: Regions) -> int:
-    return int(working_set(regions, np.zeros(len(regions), np.intp), 1)[0])
 
 
 def _bar(value: int, most: int) -> str:

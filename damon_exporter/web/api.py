@@ -3,12 +3,16 @@
 import json
 import time
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qsl
 
 from damon_exporter import __version__
 from damon_exporter.escaping import printable
 from damon_exporter.state import Heatmap, Histogram, MonitorState, NodeState, SchemeState, TargetState
+from damon_exporter.web.response import Response
+
+PATH = "/api/v1/state"
 
 VERSION = 1
 """Of the format: fields are added to it; if one changes its meaning there is another version under another path."""
@@ -39,6 +43,15 @@ class Chosen:
     def has(self, monitor: str, target: str) -> bool:
         """Is this target asked for?"""
         return self.monitor in (None, monitor) and self.target in (None, target)
+
+
+def answer(state: NodeState, query: str) -> Response:
+    """The state with the details that ``query`` chooses, or a sentence that says what is wrong with it."""
+    try:
+        chosen = Chosen.parse(query)
+    except ValueError as error:
+        return Response.of_text(HTTPStatus.BAD_REQUEST, f"{error}\n", "text/plain")
+    return Response(HTTPStatus.OK, "application/json", state_json(state, chosen))
 
 
 def state_json(state: NodeState, chosen: Chosen) -> bytes:

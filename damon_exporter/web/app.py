@@ -7,7 +7,7 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from damon_exporter.metrics.exposition import Exposition
 from damon_exporter.state import NodeState
-from damon_exporter.web import live
+from damon_exporter.web import api, live
 from damon_exporter.web import reload as reload_page
 from damon_exporter.web.landing import landing_page
 from damon_exporter.web.reload import Reload
@@ -65,7 +65,7 @@ def _pages(telemetry_path: str) -> dict[str, Page]:
         return response.with_headers(("Content-Encoding", rendering.content_encoding))
 
     def landing(state: NodeState, _: WSGIEnvironment) -> Response:
-        page = landing_page(state, (live.PAGE_PATH, telemetry_path, live.STATE_PATH, HEALTHY_PATH, READY_PATH))
+        page = landing_page(state, (live.PAGE_PATH, telemetry_path, api.PATH, HEALTHY_PATH, READY_PATH))
         return Response.of_text(HTTPStatus.OK, page, "text/html").with_headers(
             ("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; img-src data:")
         )
@@ -73,7 +73,7 @@ def _pages(telemetry_path: str) -> dict[str, Page]:
     fixed: dict[str, Page] = {
         live.PAGE_PATH: lambda _, __: live.page(),
         live.SCRIPT_PATH: lambda _, __: live.script(),
-        live.STATE_PATH: lambda state, environ: live.state_answer(state, environ.get("QUERY_STRING", "")),
+        api.PATH: lambda state, environ: api.answer(state, environ.get("QUERY_STRING", "")),
         HEALTHY_PATH: _healthy,
         READY_PATH: _ready,
     }

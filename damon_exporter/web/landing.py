@@ -73,7 +73,7 @@ def _activity(scheme: SchemeState) -> str:
 
 def _count(scheme: SchemeState, counter: str) -> str:
     count = (scheme.counters or {}).get(counter)
-    return "unknown" if count is None else _size(count)
+    return "unknown" if count is None else size(count)
 
 
 def _milliseconds(microseconds: int | None) -> str:
@@ -86,8 +86,8 @@ def _age(seconds: float | None) -> str:
 
 def _targets(targets: Iterable[TargetState]) -> str:
     rows = "".join(
-        f"<tr><th scope=row>{escape(target.name)}</th><td>{_size(target.working_set_bytes)}</td>"
-        f"<td>{_size(target.monitored_bytes)}</td></tr>"
+        f"<tr><th scope=row>{escape(target.name)}</th><td>{size(target.working_set_bytes)}</td>"
+        f"<td>{size(target.monitored_bytes)}</td></tr>"
         for target in targets
     )
     return _table(("Target", "Working set", "Monitored"), rows)
@@ -99,12 +99,13 @@ def _table(columns: Iterable[str], rows: str) -> str:
     return f'<div class="scroll"><table><tr>{head}</tr>{rows}</table></div>' if rows else ""
 
 
-def _size(size: float) -> str:
+def size(number: float) -> str:
+    """Bytes for people; the live page has the same."""
     for unit in ("B", "KiB", "MiB", "GiB"):
-        if size < 1024:
-            return f"{size:.4g} {unit}"
-        size /= 1024
-    return f"{size:.4g} TiB"
+        if number < 1024:
+            return f"{number:.4g} {unit}"
+        number /= 1024
+    return f"{number:.4g} TiB"
 
 
 def _flags(flags: Mapping[str, bool], nothing: str) -> str:

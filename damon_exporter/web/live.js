@@ -23,8 +23,8 @@ const byId = (id) => document.getElementById(id);
 function size(bytes) {
   const units = ["B", "KiB", "MiB", "GiB", "TiB"];
   let unit = 0;
-  while (bytes >= 1000 && unit < units.length - 1) { bytes /= 1024; unit += 1; }
-  return `${Number(bytes.toPrecision(3))}\u00a0${units[unit]}`;
+  while (bytes >= 1024 && unit < units.length - 1) { bytes /= 1024; unit += 1; }
+  return `${Number(bytes.toPrecision(4))}\u00a0${units[unit]}`;
 }
 
 function duration(seconds) {
@@ -249,7 +249,7 @@ function drawNumbers(monitor, target) {
   const interval = monitor.aggregation_interval_seconds;
   const age = monitor.last_snapshot_age_seconds;
   pairs("facts", {
-    "One snapshot covers": interval && duration(interval),
+    "Aggregation interval": interval && duration(interval),
     "Last snapshot": age === null ? "none yet" : `${age < 60 ? `${age.toFixed(1)}\u00a0s` : duration(age)} ago`,
     Regions: target.regions,
     Operations: monitor.operations,

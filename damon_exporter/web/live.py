@@ -1,17 +1,14 @@
-"""``/live``: a page that draws what ``/api/v1/state`` tells, and the state itself. Nothing comes from elsewhere."""
+"""``/live``: a page that draws what ``/api/v1/state`` tells. Nothing of it comes from elsewhere."""
 
 import base64
 import hashlib
 from http import HTTPStatus
 from importlib.resources import files
 
-from damon_exporter.state import NodeState
-from damon_exporter.web.api import Chosen, state_json
 from damon_exporter.web.response import Response
 
 PAGE_PATH = "/live"
 SCRIPT_PATH = "/live.js"
-STATE_PATH = "/api/v1/state"
 
 
 def _shipped(name: str) -> str:
@@ -41,12 +38,3 @@ def page() -> Response:
 def script() -> Response:
     """What draws it."""
     return Response.of_text(HTTPStatus.OK, _SCRIPT, "text/javascript")
-
-
-def state_answer(state: NodeState, query: str) -> Response:
-    """The state with the details that ``query`` chooses, or a sentence that says what is wrong with it."""
-    try:
-        chosen = Chosen.parse(query)
-    except ValueError as error:
-        return Response.of_text(HTTPStatus.BAD_REQUEST, f"{error}\n", "text/plain")
-    return Response(HTTPStatus.OK, "application/json", state_json(state, chosen))

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from made_regions import INTERVALS, MIB, any_regions, by_target, regions, single
 
@@ -75,7 +75,6 @@ def test_a_target_without_regions_has_empty_bands() -> None:
     assert found.sum(axis=1).tolist() == [0, 10, 0]
 
 
-@settings(deadline=None)
 @given(
     any_regions(most_accesses=2**32 - 1),
     st.builds(Intervals, st.integers(1, 10**7), st.integers(1, 10**11)),
@@ -89,7 +88,6 @@ def test_bands_sum_to_the_monitored_bytes_exactly(made: Regions, intervals: Inte
     assert sum_bytes(made.sizes, *grouping).tolist() == exact
 
 
-@settings(deadline=None)
 @given(any_regions(largest=2**40))
 def test_estimated_access_bytes_are_the_sizes_times_their_accesses(made: Regions) -> None:
     grouping = by_target(made)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from made_regions import INTERVALS, MIB, any_regions, by_target, regions, single
 
@@ -77,7 +77,6 @@ def test_many_targets_of_a_group_keep_their_order() -> None:
     assert found.tolist() == [[1.0, 0.0], [1.0, 0.0]]
 
 
-@settings(deadline=None)
 @given(any_regions(largest=2**44), st.integers(1, 100))
 def test_no_heat_is_lost_between_the_bins(made: Regions, bins: int) -> None:
     ratios, (group, groups) = access_ratios(made, INTERVALS), by_target(made)
@@ -88,7 +87,6 @@ def test_no_heat_is_lost_between_the_bins(made: Regions, bins: int) -> None:
     assert ((found >= 0) & (found <= 1)).all()
 
 
-@settings(deadline=None)
 @given(any_regions(targets=1, most=5, largest=2**20), st.integers(1, 9))
 def test_a_bin_is_what_its_bytes_one_by_one_would_make_it(made: Regions, bins: int) -> None:
     byte_by_byte = np.repeat(access_ratios(made, INTERVALS), made.sizes.astype(np.int64))

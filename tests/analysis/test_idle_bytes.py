@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from made_regions import PAGE, any_regions, by_target, idle_at, regions, single
 
@@ -104,7 +104,6 @@ class PageCounters:
         return told
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(cuts(), st.integers(1, 3), st.integers(1, 9)), min_size=1, max_size=12))
 def test_idle_ages_are_what_a_counter_for_every_page_would_tell(steps: list[tuple[Regions, int, int]]) -> None:
     pieces, counters = NO_PIECES, PageCounters()
@@ -137,7 +136,6 @@ def check_pieces(pieces: Pieces, made: Regions) -> None:
     assert len(pieces) <= max(PIECES_PER_REGION * len(made), FEWEST_PIECES)
 
 
-@settings(deadline=None)
 @given(st.lists(any_regions(largest=2**46, most_accesses=2), min_size=2, max_size=8))
 def test_no_byte_is_lost_or_counted_twice(snapshots: list[Regions]) -> None:
     pieces = NO_PIECES

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from made_regions import PAGE, any_regions, idle_at, regions
 from numpy.typing import NDArray
@@ -54,7 +54,6 @@ def test_of_no_regions_there_are_no_segments() -> None:
     assert len(in_segments(regions())) == 0
 
 
-@settings(deadline=None)
 @given(st.lists(any_regions(largest=2**46, most_accesses=2), min_size=1, max_size=4))
 def test_segments_cover_every_byte_once_with_the_idle_age_that_it_has(snapshots: list[Regions]) -> None:
     pieces = NO_PIECES

@@ -1,7 +1,7 @@
 """A sliding window against a plain list of everything that was ever added."""
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from damon_exporter.analysis.window import FIRST_CAPACITY, SlidingWindow
@@ -48,7 +48,6 @@ def test_memory_does_not_grow_with_what_has_passed_through() -> None:
     assert held.nbytes <= 2 * 8 * FIRST_CAPACITY
 
 
-@settings(deadline=None)
 @given(
     st.integers(1, 2_000),
     st.lists(st.tuples(st.integers(0, 30), st.integers(0, 2**60), st.booleans()), max_size=200),
@@ -66,7 +65,6 @@ def test_a_window_holds_what_a_list_would(length: int, steps: list[tuple[int, in
     assert window.values(now).tolist() == [value for time, value in everything if time > now - length]
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.integers(1, 9), st.integers(0, 2**50)), min_size=1, max_size=400),
     st.integers(1, 500),

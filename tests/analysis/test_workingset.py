@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from made_regions import any_regions, by_target, regions, working_set_bytes
 
 from damon_exporter.analysis.snapshot import Regions
@@ -13,7 +13,6 @@ def test_one_access_makes_a_whole_region_part_of_the_working_set() -> None:
     assert working_set_bytes(regions((0, 4096, 1), (4096, 12288, 0), (12288, 16384, 20))) == 8192
 
 
-@settings(deadline=None)
 @given(any_regions())
 def test_the_working_set_is_what_had_an_access(made: Regions) -> None:
     grouping = by_target(made)

@@ -320,7 +320,7 @@ STEPS = st.one_of(
 
 
 @given(st.lists(STEPS, max_size=30), st.booleans(), st.sampled_from([0, 1, 999, 1 << 26]))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_whatever_is_written_is_read(steps: list[tuple[str, int]], absolute: bool, step_ns: int) -> None:
     maker = PageMaker(absolute=absolute)
     now, pages, taken_back = SECOND, b"", 0

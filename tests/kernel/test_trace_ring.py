@@ -435,7 +435,7 @@ class TestWaiting:
             assert not ring.wait(0.01)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     moves=st.lists(st.tuples(st.integers(0, 3), st.integers(1, 120), st.integers(0, 1 << 28)), max_size=25),
     reads=st.sets(st.integers(0, 25)),

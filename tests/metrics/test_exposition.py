@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from debian_tools import debian_program
 from example_state import NODE, PHYSICAL, STATE
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import Metric
@@ -94,7 +94,6 @@ def expected_samples() -> dict[tuple[object, ...], float]:
     return {(s.name, *sorted(s.labels.items())): s.value for f in families(STATE) for s in f.samples}
 
 
-@settings(deadline=None)  # a busy machine is no failure
 @given(st.text(st.characters(exclude_categories=())))
 def test_any_name_of_a_target_survives_both_formats(name: str) -> None:
     state = replace(STATE, monitors=(replace(NODE, targets=(replace(PHYSICAL, name=name),), attribution=None),))
@@ -132,7 +131,6 @@ def test_the_client_gets_the_best_format_that_it_reads(accept: str, expected: Fo
     assert negotiate(accept) is expected
 
 
-@settings(deadline=None)
 @given(st.text() | st.text("aplictonexms-/;=,.0123456789 version").map("application/openmetrics-text;version=".__add__))
 def test_no_accept_header_breaks_negotiation(accept: str) -> None:
     assert negotiate(accept) in Format

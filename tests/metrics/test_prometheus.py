@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 from example_state import ATTRIBUTION, DATABASES, DOWN, HOSTILE_NAME, NODE, PHYSICAL, POSTGRES, STATE, UNKNOWN_INTERVALS
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.metrics_core import Metric
 
@@ -198,7 +198,6 @@ def test_a_pod_has_one_series_for_each_of_its_labels() -> None:
     assert series(STATE)["damon_containers_unnamed"] == [({}, 1)]
 
 
-@settings(deadline=None)  # a busy machine is no failure
 @given(st.integers(0, 2**53))
 def test_byte_counts_are_exact(size: int) -> None:
     assert series(with_target(monitored_bytes=size))["damon_monitored_bytes"][0][1] == size

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 from example_state import ATTRIBUTION, CART, DATABASES, NODE, PHYSICAL, POSTGRES, STATE
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from damon_exporter.metrics.catalog import METRICS
@@ -210,7 +210,6 @@ STATES = st.builds(
 )
 
 
-@settings(deadline=None)  # a busy machine is no failure
 @given(STATES)
 def test_a_scrape_never_exceeds_the_limit_where_that_can_be_reached(state: NodeState) -> None:
     nothing_left = not any(step(within_limit(state)[0]))
@@ -218,7 +217,6 @@ def test_a_scrape_never_exceeds_the_limit_where_that_can_be_reached(state: NodeS
     assert samples(state) <= state.max_series or nothing_left
 
 
-@settings(deadline=None)
 @given(STATES)
 def test_what_is_kept_and_what_is_dropped_is_all_that_there_was(state: NodeState) -> None:
     kept, dropped = within_limit(state)
@@ -227,7 +225,6 @@ def test_what_is_kept_and_what_is_dropped_is_all_that_there_was(state: NodeState
     assert set(dropped) <= {metric.name for metric in METRICS}
 
 
-@settings(deadline=None)
 @given(STATES)
 def test_nothing_that_is_left_out_is_larger_than_anything_of_its_kind_that_is_kept(state: NodeState) -> None:
     kept = within_limit(state)[0]

@@ -19,10 +19,6 @@ def three_targets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return one_monitor(tmp_path_factory.mktemp("heatmap") / "r", changing_snapshots(14, targets=3)[:20])
 
 
-def cells(printed: str) -> NDArray[np.float64]:
-    return np.array([[float(value) for value in line.split("\t")] for line in printed.split("\n") if line])
-
-
 def test_what_a_real_kernel_reported_is_drawn_as_damo_draws_it(damo: Damo) -> None:
     title, drawn = report("heatmap", "-i", DEMO, "--monitor", "processes").split("\n", 1)
     assert title == "# monitor processes, target 0 (service)"
@@ -30,28 +26,24 @@ def test_what_a_real_kernel_reported_is_drawn_as_damo_draws_it(damo: Damo) -> No
 
 
 def test_each_cell_of_each_target_has_the_heat_that_damo_finds(damo: Damo, three_targets: Path) -> None:
-    ours = report("heatmap", "-i", three_targets, "--resolution", "30", "50", "--cells").split("\n\n")
+    ours = report_json("heatmap", "-i", three_targets, "--resolution", "30", "50")["targets"]
     assert len(ours) == 3
-    for target, text in enumerate(ours):
+    for target, mine in enumerate(ours):
         options = ("--tid", str(target), "--resol", "30", "50", "--output", "raw")
         damos = cells(damo("report", "heatmap", *options, recording=three_targets))
-        mine = cells(text)
-        assert mine[:, :2].tolist() == damos[:, :2].tolist()
-        seen = ~np.isnan(mine[:, 2])
-        assert mine[seen, 2] == pytest.approx(damos[seen, 2], rel=1e-9, abs=1e-9)
-        assert not np.nan_to_num(damos[~seen, 2]).any()  # damo has 0 where only a border touches the cell
+        assert (mine["unit"], mine["column_bytes"]) == ("hz", damos[0, 1, 1])
+        assert mine["row_seconds"] == pytest.approx(damos[1, 0, 0] / 1e9)
+        heat = np.array(mine["heat"], np.float64)
+        seen = ~np.isnan(heat)
+        assert heat[seen] == pytest.approx(damos[..., 2][seen], rel=1e-9, abs=1e-9)
+        assert not np.nan_to_num(damos[..., 2][~seen]).any()  # damo has 0 where only a border touches the cell
         assert seen.mean() > 0.3
 
 
-def test_json_has_the_same_cells(three_targets: Path) -> None:
-    shape = ("--resolution", "6", "7")
-    (first, *_) = report_json("heatmap", "-i", three_targets, *shape)["targets"]
-    text = cells(report("heatmap", "-i", three_targets, *shape, "--cells").split("\n\n", maxsplit=1)[0])
-    heat = np.array(first["heat"], np.float64)
-    assert heat.shape == (6, 7)
-    assert heat.ravel().tolist() == pytest.approx(text[:, 2].tolist(), nan_ok=True)
-    assert (first["unit"], first["column_bytes"]) == ("hz", text[1, 1])
-    assert first["row_seconds"] == pytest.approx(text[7, 0] / 1e9)
+def cells(printed: str) -> NDArray[np.float64]:
+    """Time (ns), address (bytes), both from the start of the map, and heat, by row and column."""
+    lines = [[float(value) for value in line.split("\t")] for line in printed.split("\n") if line]
+    return np.array(lines).reshape(30, 50, 3)
 
 
 def apart(*, accessed: tuple[int, int]) -> list[Snapshot]:

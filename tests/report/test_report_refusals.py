@@ -37,7 +37,7 @@ def file(tmp_path: Path) -> Path:
         (["wss", "--input", "r", "--range", "0", "102", "1"], "both from 0 to 101"),
         (["wss", "--input", "r", "--range", "0", "101", "0"], "STEP above 0"),
         (["heatmap", "--input", "r", "--resolution", "0", "80"], "is not in the range"),
-        (["heatmap", "--input", "r", "--cells", "--json"], "--cells is a form of its own"),
+        (["heatmap", "--input", "r", "--raw-number"], "--raw-number is for --guide: give --json"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -97,7 +97,7 @@ def test_a_target_that_has_no_regions_has_a_section_that_says_so() -> None:
     title = "# monitor made, target 1 (late)"
     assert nothing.lines(raw=False, paint=Paint(coloured=False)) == [title, "no region"]
     assert nothing.json()["snapshot"] is None
-    sets = working_sets(late, Choice())
+    sets = working_sets(late, Choice(range(0, 101, 25), exclude_samples=0, by_time=False))
     assert sets.lines(raw=False) == ["# target_id\t1", "# <percentile> <wss>", "# no snapshot"]
     assert (sets.json()["average_bytes"], sets.json()["percentiles"]) == (None, [])
     assert guide(late).lines(raw=False) == [title, "no region"]

@@ -12,8 +12,7 @@ from example_state import DATABASES, HOSTILE_NAME, NODE, POSTGRES, RECORDING, ST
 
 from damon_exporter.escaping import printable
 from damon_exporter.state import NodeState
-from damon_exporter.web.api import Chosen
-from damon_exporter.web.live import state_answer
+from damon_exporter.web.api import Chosen, answer
 
 PAGE = (Path(__file__).parents[2] / "docs/api.md").read_text()
 ROWS = re.findall(r"^\| `(\S+)` \| (.+?) \|(?: (.+?))? \|$", PAGE, re.MULTILINE)
@@ -26,9 +25,9 @@ LEAVES = ("working_set_percentiles",)
 
 
 def answered(query: str = "", state: NodeState = STATE) -> Any:
-    answer = state_answer(state, query)
-    assert (answer.status, answer.content_type) == (200, "application/json")
-    return json.loads(answer.body)
+    response = answer(state, query)
+    assert (response.status, response.content_type) == (200, "application/json")
+    return json.loads(response.body)
 
 
 def fields(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
@@ -96,9 +95,9 @@ def test_details_are_those_of_the_chosen(query: str, detailed: list[str]) -> Non
     ],
 )
 def test_a_question_that_makes_no_sense_gets_a_sentence(query: str, told: str) -> None:
-    answer = state_answer(STATE, query)
-    assert (answer.status, answer.content_type) == (400, "text/plain; charset=utf-8")
-    assert answer.body.decode() == f"{told}\n"
+    response = answer(STATE, query)
+    assert (response.status, response.content_type) == (400, "text/plain; charset=utf-8")
+    assert response.body.decode() == f"{told}\n"
 
 
 def test_what_is_no_utf_8_chooses_nobody() -> None:

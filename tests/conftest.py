@@ -1,5 +1,6 @@
 """Fixtures for all tests, and the guard that keeps them away from this machine's own DAMON."""
 
+import logging
 import os
 import sys
 import tempfile
@@ -102,6 +103,17 @@ def _violations(config: pytest.Config) -> list[str]:
     if kernel_guard.Snapshot.take() != config.stash[kernel_before]:
         found.append("folders or nr_kdamonds below /sys/kernel/mm/damon/admin are not what they were")
     return found
+
+
+@pytest.fixture(autouse=True)
+def logging_as_it_was() -> Iterator[None]:
+    """Undo what a command that ran in this process has set up: its level, and its stderr, which is closed."""
+    root = logging.getLogger()
+    level, handlers = root.level, root.handlers[:]
+    yield
+    root.setLevel(level)
+    root.handlers[:] = handlers
+    logging.addLevelName(logging.WARNING, "WARNING")
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,6 @@ import json
 import logging
 import re
 import sys
-from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
@@ -24,16 +23,6 @@ def fields_of(line: str) -> dict[str, str]:
     """Read a logfmt line, strictly."""
     assert "".join(match[0] for match in LINE.finditer(line)) == line
     return {key: json.loads(value) if value.startswith('"') else value for key, value in LINE.findall(line)}
-
-
-@pytest.fixture
-def root_logger() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    logging.addLevelName(logging.WARNING, "WARNING")
 
 
 def test_a_line_says_when_how_bad_where_and_what() -> None:
@@ -87,7 +76,6 @@ def test_an_exception_stays_on_the_line(as_json: bool) -> None:
     assert "ValueError: no such region" in told["exception"]
 
 
-@pytest.mark.usefixtures("root_logger")
 @pytest.mark.parametrize(("level", "shown"), [("debug", 4), ("info", 3), ("warn", 2), ("error", 1)])
 def test_only_what_is_bad_enough_is_shown(capsys: pytest.CaptureFixture[str], level: str, shown: int) -> None:
     logs.set_up(level, "logfmt")
@@ -99,7 +87,6 @@ def test_only_what_is_bad_enough_is_shown(capsys: pytest.CaptureFixture[str], le
     assert fields_of(lines[-1])["level"] == "error"
 
 
-@pytest.mark.usefixtures("root_logger")
 def test_a_warning_is_called_warn_as_prometheus_does(capsys: pytest.CaptureFixture[str]) -> None:
     logs.set_up("info", "json")
     logging.getLogger("damon_exporter.test").warning("beware")

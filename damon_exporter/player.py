@@ -89,6 +89,7 @@ class Player:
             sources_up={SOURCE: True},
             snapshots_incomplete=self._recording.incomplete,
             publish_duration_seconds=time.monotonic() - now,
+            started=self._started,
             config_loaded_timestamp=self._started,
             kernel_release=self._recording.origin.kernel_release,
             recording=_described(self._recording),

@@ -1,5 +1,6 @@
 """The running sums of one target, and what is published of them."""
 
+import time
 from bisect import bisect_left
 
 import numpy as np
@@ -16,7 +17,11 @@ WORKING_SET_BOUNDS = tuple(float(2**20 * 4**n) for n in range(13))
 
 
 class Row:
-    """Counts snapshots, and integrates over the time that they cover."""
+    """Counts snapshots, and integrates over the time that they cover.
+
+    ``counting_since`` (Unix time, s) is when one of its counters last began at 0. It is read once, from the clock: made
+    from the monotonic time of a snapshot it would differ a little at every publication.
+    """
 
     def __init__(self, settings: Export, bins: int) -> None:
         self._bands = tuple(name for name, _ in settings.bands)
@@ -31,6 +36,7 @@ class Row:
         self._woken: I64 = np.zeros(len(settings.idle_age) + 1, np.int64)
         self._woken_sum = 0.0
         self._window = SlidingWindow(int(settings.working_set.window * 1e9))
+        self.counting_since = time.time()
         self.observed_seconds = 0.0
         self.snapshots = 0
         self.estimated_access_bytes = 0.0
@@ -44,10 +50,13 @@ class Row:
         row.estimated_access_bytes = self.estimated_access_bytes
         known = dict(zip(self._spans, self._band_byte_seconds.tolist(), strict=True))
         row._band_byte_seconds = np.array([known.get(span, 0.0) for span in row._spans])
-        if bins == len(self._bin_seconds):
+        same_bins, same_ages = bins == len(self._bin_seconds), row._idle_bounds == self._idle_bounds
+        if same_bins:
             row._bin_seconds = self._bin_seconds
-        if row._idle_bounds == self._idle_bounds:
+        if same_ages:
             row._woken, row._woken_sum = self._woken, self._woken_sum
+        if same_bins and same_ages and set(row._spans) <= set(self._spans):
+            row.counting_since = self.counting_since
         return row
 
     def count(self, end_ns: int, working_set: int, accessed_bytes: float) -> None:

@@ -56,7 +56,7 @@ class Sampler:
         self._watches = Watches(config.export, feed.name, paths.procfs)
         self._thread = Repeating("sampler", self._work, on_failure)  # frozen numbers would be a lie
         self._due = time.monotonic()
-        self._loaded = time.time()
+        self._started = self._loaded = time.time()
         self._reload_failed = False
         self._release = procfs.kernel_release(paths.procfs)
 
@@ -122,6 +122,7 @@ class Sampler:
             trace=self._feed.trace,
             snapshots_incomplete=self._feed.incomplete,
             publish_duration_seconds=time.monotonic() - now,
+            started=self._started,
             config_loaded_timestamp=self._loaded,
             config_reload_failed=self._reload_failed,
             kernel_release=self._release,

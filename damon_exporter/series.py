@@ -115,6 +115,7 @@ class MonitorSeries:
                 observed_seconds=row.observed_seconds,
                 estimated_access_bytes=int(row.estimated_access_bytes),
                 snapshots=row.snapshots,
+                counting_since=row.counting_since,
                 last_snapshot_timestamp=timestamp,
                 bands=row.bands(by_band[i]) if by_band is not None else None,
                 idle_age=idle_ages[i] if idle_ages else None,

@@ -71,6 +71,7 @@ def common_owner(owners: Collection[Owner]) -> Owner:
 class TargetState:
     """The numbers of one target. What the intervals are needed for is None while nothing tells them.
 
+    ``counting_since`` (Unix time, s) is when one of its counters last began at 0.
     ``resident_bytes`` and ``owner`` are those of processes, None for physical memory and for other people's targets.
     """
 
@@ -83,6 +84,7 @@ class TargetState:
     observed_seconds: float
     estimated_access_bytes: int
     snapshots: int
+    counting_since: float
     last_snapshot_timestamp: float
     bands: tuple[Band, ...] | None
     idle_age: Histogram | None
@@ -180,6 +182,7 @@ class NodeState:
     ``ready`` is False only while a kdamond that should report does not; ``reasons`` are sentences for people:
     why nothing is watched, why control is blocked, and what cures it. ``pod_labels`` maps (namespace, pod) to the
     allowed ones of its labels; ``unnamed_containers`` is how many containers were met whose pod nothing names.
+    Counters of schemes count since ``started`` (Unix time, s).
     """
 
     ready: bool
@@ -192,6 +195,7 @@ class NodeState:
     trace: TraceState = TraceState()
     snapshots_incomplete: int = 0
     publish_duration_seconds: float = 0.0
+    started: float = 0.0
     config_loaded_timestamp: float = 0.0
     config_reload_failed: bool = False
     kernel_release: str = ""

@@ -32,6 +32,7 @@ PHYSICAL = TargetState(
     observed_seconds=60.000000125,
     estimated_access_bytes=987_654_321_012_345,
     snapshots=600,
+    counting_since=1_789_999_940.5,
     last_snapshot_timestamp=1_790_000_000.25,
     bands=(
         Band("idle", 8_466_477_802, 5.0798866812e11),
@@ -167,6 +168,7 @@ STATE = NodeState(
     trace=TraceState(events=123_456_789, lost=17, buffer_bytes=524_288),
     snapshots_incomplete=2,
     publish_duration_seconds=0.0125,
+    started=1_789_999_900.0,
     config_loaded_timestamp=1_789_999_940.0,
     kernel_release="7.3.4+deb14-cloud-amd64",
     pod_labels={("shop", "cart-7d9c"): {"app": "cart", "app.kubernetes.io/version": "2.1"}},

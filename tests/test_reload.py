@@ -1,6 +1,7 @@
 """Reloads of a whole exporter against a fake kernel: by signal and by request, while somebody scrapes all the time."""
 
 import http.client
+import json
 import os
 import signal
 import threading
@@ -201,6 +202,19 @@ def test_what_is_published_changes_without_a_gap(exporter: Exporter) -> None:
     assert (exporter.value("damon_access_band_byte_seconds_total", monitor="a", band="idle") or 0) > (counted or 0)
     assert exporter.value("damon_access_band_bytes", monitor="a", band="cold") is None
     assert exporter.value("damon_heatmap_access_seconds_total", monitor="a", bin="10") is None
+
+
+def test_a_reload_is_no_start_of_counters(exporter: Exporter) -> None:
+    def since() -> tuple[float, list[float]]:
+        state = json.loads(exporter.fetch("/api/v1/state")[1])
+        targets = [target for monitor in state["monitors"] for target in monitor["targets"]]
+        return state["started_timestamp_seconds"], [target["counting_since_timestamp_seconds"] for target in targets]
+
+    before = since()
+    assert time.time() - 60 < before[0] < min(before[1])
+    exporter.hang_up(CHANGED)
+    exporter.wait_for(lambda: exporter.aggregation("a") == 0.2)
+    assert since() == before
 
 
 def test_attribution_comes_and_goes(exporter: Exporter) -> None:

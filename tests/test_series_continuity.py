@@ -1,5 +1,7 @@
 """What goes on, what starts again and what is forgotten when targets, kdamonds and intervals change."""
 
+import time
+
 import pytest
 from made_regions import MIB, regions
 from made_series import IDLE, MIXED, SETTINGS, Watching, band_byte_seconds, idle_bytes
@@ -121,6 +123,37 @@ def test_targets_keep_their_counters_when_their_order_changes() -> None:
     watching.see(MIXED, 100, names=("b", "a"), group=(1, 1, 0))
     accessed = {name: target.estimated_access_bytes for name, target in watching.targets().items()}
     assert accessed == {"a": 2 * 10 * MIB, "b": 2 * 100 * MIB}
+
+
+def test_since_when_a_target_counts_stands_still_until_it_comes_back() -> None:
+    watching = Watching()
+    both, only_a = (("a", "b"), (0, 0, 1)), (("a",), (0, 0, 0))
+    since = []
+    for at_ms, (names, group) in ((0, both), (100, both), (200, only_a), (300, both)):
+        watching.see(MIXED, at_ms, names=names, group=group)
+        since.append({name: target.counting_since for name, target in watching.targets(offset=at_ms).items()})
+    assert since[0] == since[1]
+    assert since[3]["a"] == since[0]["a"]
+    assert since[0]["b"] < since[3]["b"] <= time.time()
+
+
+@pytest.mark.parametrize(
+    ("settings", "is_another"),
+    [
+        ({"working_set": {"window": "9s"}}, False),
+        ({"bands": {"idle": "0%", "rest": "100%"}}, True),
+        ({"heatmap": {"bins": 8}}, True),
+        ({"idle_age": ["1h"]}, True),
+    ],
+)
+def test_what_starts_again_under_other_settings_counts_since_then(
+    settings: dict[str, object], is_another: bool
+) -> None:
+    watching = Watching()
+    watching.see(MIXED, 0)
+    before = watching.physical.counting_since
+    watching.series.reconfigure(Export.model_validate({**SETTINGS, **settings}), with_heatmap=True)
+    assert (watching.physical.counting_since > before) is is_another
 
 
 # Restarts

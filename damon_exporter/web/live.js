@@ -68,24 +68,30 @@ function kept(histories, key, fresh) {
   return histories.get(key);
 }
 
-function heatBetween(before, target) {
-  const passed = target.observed_seconds_total - before.observed_seconds_total;
+function heatBetween(before, target, passed) {
   const then = before.heatmap?.access_seconds_total;
   const now = target.heatmap?.access_seconds_total;
   if (!now || now.length !== then?.length || passed <= 0) return null;
-  const heats = now.map((seconds, i) => (seconds - then[i]) / passed);
-  return heats.every((heat) => heat > -0.001 && heat < 1.001) ? heats : null; // otherwise they began anew between
+  return now.map((seconds, i) => (seconds - then[i]) / passed);
 }
 
 function remember(monitor, target) {
   const history = kept(histories, JSON.stringify([monitor.name, target.name]), { samples: [], last: null });
   const to = target.last_snapshot_timestamp_seconds;
-  const { last } = history;
+  const anew = history.last?.counting_since_timestamp_seconds !== target.counting_since_timestamp_seconds;
+  const last = anew ? null : history.last;
   const from = last?.last_snapshot_timestamp_seconds ?? to;
   if (last && from === to) return history.samples;
-  if (from > to) history.samples = []; // the host's clock was set back
-  const broken = to - from > Math.max(UNSEEN_SECONDS, 3 * (monitor.aggregation_interval_seconds ?? 0));
-  history.samples.push({ from, to, broken, heat: last && heatBetween(last, target), bytes: target.working_set_bytes });
+  if (history.last?.last_snapshot_timestamp_seconds > to) history.samples = []; // the host's clock was set back
+  const interval = monitor.aggregation_interval_seconds ?? 0;
+  const passed = last ? target.observed_seconds_total - last.observed_seconds_total : 0;
+  history.samples.push({
+    from,
+    to,
+    broken: anew || to - from > Math.max(UNSEEN_SECONDS, 3 * interval),
+    heat: last && heatBetween(last, target, passed),
+    bytes: target.working_set_bytes,
+  });
   history.samples = history.samples.filter((sample) => sample.to > to - SPANS.at(-1));
   history.last = target;
   return history.samples;
@@ -265,25 +271,25 @@ function activity(scheme) {
 }
 
 // Over a minute at most: the kernel's counters are not read at every look.
-function rate(monitor, scheme, now) {
+function rate(monitor, scheme, { time: now, started_timestamp_seconds: since }) {
   const applied = scheme.counters?.sz_applied;
   if (applied == null) return "unknown";
   const history = kept(schemeHistories, JSON.stringify([monitor.name, scheme.name, scheme.action]), []);
-  if (history.length && applied < history.at(-1).applied) history.length = 0;
-  history.push({ now, applied });
+  if (history.at(-1)?.since !== since) history.length = 0;
+  history.push({ now, applied, since });
   while (history.length > 2 && history[0].now < now - RATE_SECONDS) history.shift();
   const seconds = now - history[0].now;
   return seconds > 0 ? `${size((applied - history[0].applied) / seconds)}/s` : "";
 }
 
-function drawSchemes(monitor, now) {
+function drawSchemes(monitor, state) {
   byId("schemes").hidden = !monitor.schemes.length;
   byId("schemes").querySelector("tbody").replaceChildren(...monitor.schemes.map((scheme) => {
     const [tried, applied] = ["sz_tried", "sz_applied"].map((name) => scheme.counters?.[name]);
     const sizes = [tried, applied].map((bytes) => (bytes == null ? "unknown" : size(bytes)));
     const quota = scheme.effective_quota_bytes === null ? "none" : size(scheme.effective_quota_bytes);
     const row = element("tr");
-    const cells = [scheme.action, activity(scheme), ...sizes, rate(monitor, scheme, now), quota];
+    const cells = [scheme.action, activity(scheme), ...sizes, rate(monitor, scheme, state), quota];
     row.append(element("th", scheme.name, { scope: "row" }), ...cells.map((cell) => element("td", cell)));
     return row;
   }));
@@ -343,7 +349,7 @@ function draw(state) {
   say("reasons", [nobody, gone, down, monitor?.reason, ...why].filter(Boolean).join("\n"));
   byId("of-target").hidden = !target;
   byId("schemes").hidden = true;
-  if (monitor) drawSchemes(monitor, state.time);
+  if (monitor) drawSchemes(monitor, state);
   if (!target) return;
   const samples = remember(monitor, target);
   const axis = timeAxis(samples, state.time, monitor);

@@ -75,6 +75,11 @@ function heatBetween(before, target, passed) {
   return now.map((seconds, i) => (seconds - then[i]) / passed);
 }
 
+// Since when there was somebody to see it: where less was observed than passed, it is the end that is known.
+function seenSince(from, to, passed, interval) {
+  return to - from - passed > Math.max(1, 2 * interval) ? to - passed : from;
+}
+
 function remember(monitor, target) {
   const history = kept(histories, JSON.stringify([monitor.name, target.name]), { samples: [], last: null });
   const to = target.last_snapshot_timestamp_seconds;
@@ -86,7 +91,7 @@ function remember(monitor, target) {
   const interval = monitor.aggregation_interval_seconds ?? 0;
   const passed = last ? target.observed_seconds_total - last.observed_seconds_total : 0;
   history.samples.push({
-    from,
+    from: seenSince(from, to, passed, interval),
     to,
     broken: anew || to - from > Math.max(UNSEEN_SECONDS, 3 * interval),
     heat: last && heatBetween(last, target, passed),
@@ -164,7 +169,7 @@ function pointed(event) {
   const box = byId("heat").getBoundingClientRect();
   const time = shown.axis.time((event.clientX - box.left) / box.width * WIDTH);
   const bin = Math.min(Math.max(Math.floor((1 - (event.clientY - box.top) / box.height) * shown.bins), 0), shown.bins - 1);
-  const heat = shown.samples.find((sample) => time <= sample.to)?.heat?.[bin];
+  const heat = shown.samples.find((sample) => sample.from <= time && time <= sample.to)?.heat?.[bin];
   const where = `${size(bin * shown.binBytes)} to ${size((bin + 1) * shown.binBytes)}, ${duration(shown.axis.end - time)} ago`;
   byId("heat-at").textContent = `${where}: ${heat == null ? "not seen" : `accessed ${percent(Math.max(heat, 0))} of the time`}`;
 }

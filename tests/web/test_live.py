@@ -162,6 +162,21 @@ def test_nothing_is_drawn_between_counters_that_have_begun_anew_meanwhile(browse
         wait(browser, lambda: colours(heat(browser)) == [BRIGHT, DARK])
 
 
+def test_time_that_nobody_observed_is_blank(browser: Chrome) -> None:
+    with opened(browser, watching(target_at(100, (0.0, 0.0)))) as published:
+        shows(browser, 812)
+        published.replace(watching(target_at(101, (0.0, 1.0))))
+        wait(browser, lambda: colours(heat(browser)) == [DARK, BRIGHT])
+        down = target_at(103, (2.0, 1.0))  # of 50 seconds only the last two
+        published.replace(watching(replace(down, last_snapshot_timestamp=BEGAN + 151)))
+        wait(browser, lambda: colours(heat(browser)) == [BRIGHT, DARK])
+        columns = [colours(heat(browser, x)) for x in (15, 25, 495, 505)]  # 10 pixels are a second
+        canvas = browser.find_element(By.ID, "heat")
+        ActionChains(browser).move_to_element(canvas).perform()
+        wait(browser, lambda: text(browser, "#heat-at").endswith("30 s ago: not seen"))
+    assert columns == [[BRIGHT, DARK], [], [], [DARK, BRIGHT]]
+
+
 @pytest.mark.parametrize(
     ("monitor", "target", "why"),
     [

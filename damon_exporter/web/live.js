@@ -304,7 +304,7 @@ function drawSchemes(monitor, state) {
 
 function wished() {
   const asked = new URLSearchParams(location.hash.slice(1));
-  return { monitor: asked.get("monitor"), target: asked.get("target") };
+  return { monitor: asked.get("monitor") || null, target: asked.get("target") }; // no monitor is without a name
 }
 
 function wish(monitor, target) {
@@ -338,8 +338,8 @@ function choice(state) {
 }
 
 function missing(monitor, target, monitorName, targetName) {
-  if (!monitor) return monitorName == null ? "" : `There is no monitor ${monitorName} now. It is shown again when it returns.`;
-  if (!target && targetName != null) return `There is no target ${targetName} now. It is shown again when it returns.`;
+  if (!monitor) return monitorName == null ? "" : `There is no monitor “${monitorName}” now. It is shown again when it returns.`;
+  if (!target && targetName != null) return `There is no target “${targetName}” now. It is shown again when it returns.`;
   return target ? "" : "Nothing has been seen of this monitor yet.";
 }
 

@@ -304,11 +304,25 @@ def test_a_target_that_vanishes_is_waited_for(browser: Chrome) -> None:
     with opened(browser, both, "#monitor=databases&target=b") as published:
         shows(browser, 5)
         published.replace(replace(STATE, monitors=(DATABASES,)))
-        wait(browser, lambda: "There is no target b now" in text(browser, "#reasons"))
+        wait(browser, lambda: "There is no target “b” now" in text(browser, "#reasons"))
         chosen = Select(browser.find_element(By.ID, "target")).first_selected_option.text
         assert (chosen, browser.find_element(By.ID, "of-target").is_displayed()) == ("b (gone)", False)
         published.replace(both)
         wait(browser, lambda: browser.find_element(By.ID, "of-target").is_displayed())
+
+
+def test_no_monitor_is_chosen_by_an_empty_name(browser: Chrome) -> None:
+    with opened(browser, STATE, "#monitor="):
+        shows(browser, 812)
+
+
+@pytest.mark.parametrize(
+    ("fragment", "told"),
+    [("#monitor=gone", "There is no monitor “gone” now."), ("#target=", "There is no target “” now.")],
+)
+def test_a_name_that_nobody_has_is_told_in_quotes(browser: Chrome, fragment: str, told: str) -> None:
+    with opened(browser, STATE, fragment):
+        wait(browser, lambda: told in text(browser, "#reasons"))
 
 
 def test_a_host_where_nothing_is_watched_says_so(browser: Chrome) -> None:

@@ -55,15 +55,15 @@ def _monitor(monitor: MonitorState) -> str:
 
 def _schemes(schemes: Iterable[SchemeState]) -> str:
     rows = "".join(
-        f"<tr><th scope=row>{escape(scheme.name)}</th><td>{escape(scheme.action)}</td><td>{_activity(scheme)}</td>"
+        f"<tr><th scope=row>{escape(scheme.name)}</th><td>{escape(scheme.action)}</td><td>{activity(scheme)}</td>"
         f"<td>{_count(scheme, 'sz_tried')}</td><td>{_count(scheme, 'sz_applied')}</td></tr>"
         for scheme in schemes
     )
     return _table(("Scheme", "Action", "Now", "Tried", "Applied"), rows)
 
 
-def _activity(scheme: SchemeState) -> str:
-    """Whether it does anything to memory now; what only counts never does."""
+def activity(scheme: SchemeState) -> str:
+    """Whether it does anything to memory now; what only counts never does. The live page has the same."""
     if scheme.action == "stat":
         return "counts only"
     return {True: "acts", False: "held back by its watermarks", None: "acts, or is held back by its watermarks"}[
@@ -101,11 +101,11 @@ def _table(columns: Iterable[str], rows: str) -> str:
 
 def size(number: float) -> str:
     """Bytes for people; the live page has the same."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB", "PiB"):
         if number < 1024:
             return f"{number:.4g} {unit}"
         number /= 1024
-    return f"{number:.4g} TiB"
+    return f"{number:.4g} EiB"
 
 
 def _flags(flags: Mapping[str, bool], nothing: str) -> str:

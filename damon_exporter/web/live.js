@@ -20,11 +20,13 @@ const byId = (id) => document.getElementById(id);
 
 // What is written
 
+const FOUR_DIGITS = new Intl.NumberFormat("en", { maximumSignificantDigits: 4, useGrouping: false, roundingMode: "halfEven" });
+
 function size(bytes) {
-  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
+  const units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
   let unit = 0;
   while (bytes >= 1024 && unit < units.length - 1) { bytes /= 1024; unit += 1; }
-  return `${Number(bytes.toPrecision(4))}\u00a0${units[unit]}`;
+  return `${FOUR_DIGITS.format(bytes)}\u00a0${units[unit]}`;
 }
 
 function duration(seconds) {

@@ -4,7 +4,7 @@ import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import pairwise
 from wsgiref.types import StartResponse, WSGIEnvironment
 
@@ -20,7 +20,8 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from damon_exporter.escaping import printable
 from damon_exporter.published import Published
-from damon_exporter.state import Heatmap, MonitorState, NodeState, TargetState
+from damon_exporter.state import Heatmap, MonitorState, NodeState, SchemeState, TargetState
+from damon_exporter.web import landing
 from damon_exporter.web.app import make_app
 from damon_exporter.web.server import Server
 
@@ -265,6 +266,21 @@ def test_what_schemes_did_is_not_compared_over_a_restart(browser: Chrome) -> Non
         wait(browser, lambda: scheme_rows(browser)[0][4] == "2 GiB")
         assert scheme_rows(browser)[0][5] in ("", "0 B/s")
         wait(browser, lambda: scheme_rows(browser)[0][5] == "0 B/s")
+
+
+def test_sizes_and_what_schemes_do_are_told_as_on_the_landing_page(browser: Chrome) -> None:
+    edges = [step * 1024**power for power in range(7) for step in (1, 1000.5, 1023, 1023.94, 1023.96)]
+    ties = [100.25 * 1024, 100.75 * 2**20, 1000.5 * 2**30]  # rounded to the even digit
+    numbers = [0, 0.5, *edges, *ties, 123_456_789, 12_345 * 2**40, 2**64]
+    schemes = [SchemeState("s", "pageout", None, active=active) for active in (True, False, None)]
+    schemes.append(SchemeState("s", "stat", None, active=True))
+    with opened(browser, STATE):
+        shows(browser, 812)
+        sizes = browser.execute_script("return arguments[0].map(size)", numbers)
+        told = [asdict(scheme) for scheme in schemes]
+        activities = browser.execute_script("return arguments[0].map(activity)", told)
+    assert [each.replace("\xa0", " ") for each in sizes] == [landing.size(number) for number in numbers]
+    assert activities == [landing.activity(scheme) for scheme in schemes]
 
 
 # Choosing

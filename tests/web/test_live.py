@@ -5,21 +5,25 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
-from itertools import pairwise
+from itertools import groupby, pairwise
+from pathlib import Path
 from wsgiref.types import StartResponse, WSGIEnvironment
 
 import numpy as np
 import pytest
 from browser import chromium, look_like
 from example_state import DATABASES, DOWN, HOSTILE_NAME, NODE, PHYSICAL, POSTGRES, SCHEMES, STATE
+from made_regions import INTERVALS, regions
 from running import COMMAND, Running
 from selenium.webdriver import ActionChains, Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.select import Select
 from selenium.webdriver.support.ui import WebDriverWait
 
+from damon_exporter.analysis.snapshot import Regions, Snapshot
 from damon_exporter.escaping import printable
 from damon_exporter.published import Published
+from damon_exporter.sources.recording import RecordedMonitor, write_recording
 from damon_exporter.state import Heatmap, MonitorState, NodeState, SchemeState, TargetState
 from damon_exporter.web import landing
 from damon_exporter.web.app import make_app
@@ -33,12 +37,16 @@ BEGAN = 4_000_000_000.0
 MINUS = "\N{MINUS SIGN}"
 BRIGHT, DARK = (254, 232, 56), (0, 34, 78)
 
-NEWEST = """
+COLUMNS = """
 const canvas = document.getElementById("heat"), bins = canvas.height;
-const {data} = canvas.getContext("2d").getImageData(canvas.width - 1 - arguments[0], 0, 1, bins);
-return Array.from({length: bins}, (_, i) => [...data.slice((bins - 1 - i) * 4, (bins - 1 - i) * 4 + 4)]);
+return arguments[0].map((fromRight) => {
+  const {data} = canvas.getContext("2d").getImageData(canvas.width - 1 - fromRight, 0, 1, bins);
+  return Array.from({length: bins}, (_, i) => [...data.slice((bins - 1 - i) * 4, (bins - 1 - i) * 4 + 4)]);
+});
 """
-"""The colours of one column of the heatmap, counted from the right, from the lowest bin on."""
+"""The colours of columns of the heatmap, counted from the right, each from the lowest bin on."""
+
+Pixel = tuple[int, int, int, int]
 
 
 @pytest.fixture(scope="module")
@@ -91,11 +99,17 @@ def line(browser: Chrome) -> str:
     return str(browser.execute_script("return document.getElementById('line').getAttribute('d')"))
 
 
-def heat(browser: Chrome, from_right: int = 0) -> list[tuple[int, int, int, int]]:
-    return [tuple(pixel) for pixel in browser.execute_script(NEWEST, from_right)]
+def heats(browser: Chrome, from_right: Iterable[int]) -> list[list[Pixel]]:
+    """Of one moment."""
+    columns = browser.execute_script(COLUMNS, list(from_right))
+    return [[tuple(pixel) for pixel in column] for column in columns]
 
 
-def colours(pixels: list[tuple[int, int, int, int]]) -> list[tuple[int, int, int]]:
+def heat(browser: Chrome, from_right: int = 0) -> list[Pixel]:
+    return heats(browser, [from_right])[0]
+
+
+def colours(pixels: list[Pixel]) -> list[tuple[int, int, int]]:
     return [pixel[:3] for pixel in pixels if pixel[3] == 255]
 
 
@@ -355,6 +369,40 @@ def test_the_demo_fills_the_page_and_says_that_it_is_a_recording(browser: Chrome
         wait(browser, lambda: len(set(colours(heat(browser)))) > 2)
         assert "This is a recording, not this host" in text(browser, "#recording")
         assert text(browser, "#problem") == ""
+        browser.get("about:blank")
+
+
+def one_quarter_hot(quarter: int) -> Regions:
+    gib = 2**30
+    return regions(*((i * gib, (i + 1) * gib, 20 if i == quarter else 0, 0) for i in range(4)))
+
+
+def test_the_demo_draws_what_the_recording_says(browser: Chrome, tmp_path: Path) -> None:
+    """Every three seconds the next of the lower three quarters is hot; the uppermost never is."""
+    path, bins, each = tmp_path / "quarters.damon", 8, 30
+    aggregation_us = INTERVALS.aggregation_us
+    write_recording(
+        path,
+        [
+            Snapshot(0, n * aggregation_us * 1000, one_quarter_hot(n // each), INTERVALS, aggregation_us)
+            for n in range(3 * each)
+        ],
+        monitors={0: RecordedMonitor("node", "paddr")},
+    )
+    config = tmp_path / "config.yaml"
+    config.write_text(f"export: {{publish: 100ms, heatmap: {{bins: {bins}}}}}")
+    pictures = [[BRIGHT if bin_ // 2 == hot else DARK for bin_ in range(bins)] for hot in range(3)]
+
+    def order() -> list[int]:
+        """What was hot, from left to right; columns of two phases, which are means, are left out."""
+        drawn = [colours(column) for column in heats(browser, range(595, 0, -10))]
+        whole = [pictures.index(column) for column in drawn if column in pictures]
+        return [hot for hot, _ in groupby(whole)]
+
+    with Running(str(path), f"--config.file={config}", command=(*COMMAND, "demo")) as demo:
+        browser.get(f"http://127.0.0.1:{demo.port}/live")
+        wait(browser, lambda: text(browser, "#heat-top") == "4 GiB")
+        wait(browser, lambda: any(order()[i : i + 3] == [0, 1, 2] for i in range(9)))
         browser.get("about:blank")
 
 

@@ -4,7 +4,7 @@ import time
 from dataclasses import replace
 from math import pi, sin
 
-from example_state import ATTRIBUTION, DATABASES, GIB, MIB, NODE, PHYSICAL, POSTGRES, SCHEMES, STATE
+from example_state import ATTRIBUTION, DATABASES, DOWN, GIB, MIB, NODE, PHYSICAL, POSTGRES, SCHEMES, STATE
 
 from damon_exporter.config.model import Export
 from damon_exporter.state import (
@@ -25,7 +25,11 @@ PERIOD = 40.0
 CART = Owner(namespace="shop", pod="cart-7d9c", container="server")
 BATCH = Owner(namespace="nightly", pod="report-1", container="job")
 """A container that kube-state-metrics knows nothing of."""
+STALLED = replace(DOWN, name="bench", reason="no report for 12 s", nr_targets=1)
+"""Whose processes live, and which is told of nothing."""
 BOUNDS = Export().idle_age
+OBSERVED = 0.5
+"""The share of time that snapshots cover: events are lost all the time."""
 
 
 def moving_state(seconds: float, size: float = 1.0, dropped: bool = False) -> NodeState:
@@ -41,7 +45,8 @@ def moving_state(seconds: float, size: float = 1.0, dropped: bool = False) -> No
         monitors=(
             _with_cpu(node, seconds),
             _with_cpu(replace(DATABASES, targets=(_moving(POSTGRES, seconds, size), cart)), seconds),
-            *STATE.monitors[2:],
+            *(monitor for monitor in STATE.monitors[2:] if monitor is not DOWN),
+            STALLED,
         ),
         trace=replace(STATE.trace, events=int(5000 * seconds), lost=int(seconds)),
         snapshots_incomplete=int(seconds),
@@ -63,19 +68,20 @@ def _swung(seconds: float, phase: float = 0.0) -> float:
 def _moving(target: TargetState, seconds: float, size: float) -> TargetState:
     assert target.bands
     hot = int(size * GIB * (1 + _swing(seconds)))
-    woken = [GIB * size * _swung(seconds) / 4**age for age in range(len(BOUNDS) + 1)]
+    observed = OBSERVED * seconds
+    woken = [GIB * size * observed / 4**age for age in range(len(BOUNDS) + 1)]
     return replace(
         target,
-        observed_seconds=seconds,
+        observed_seconds=observed,
         working_set_bytes=hot,
         estimated_access_bytes=int(10 * GIB * _swung(seconds)),
         snapshots=int(10 * seconds),
         last_snapshot_timestamp=time.time(),
-        bands=tuple(replace(band, byte_seconds=band.bytes * seconds) for band in target.bands),
+        bands=tuple(replace(band, byte_seconds=band.bytes * observed) for band in target.bands),
         working_set_distribution=Histogram((1.0 * MIB, 2.0**44), (0, 10 * seconds, 0), hot * 10 * seconds),
         idle_age=_idle_age(hot, size),
         reaccess_idle_age=Histogram(BOUNDS, tuple(woken), 60 * sum(woken)),
-        heatmap=Heatmap(tuple(_swung(seconds, bin_ / BINS) for bin_ in range(BINS)), 512.0 * MIB),
+        heatmap=Heatmap(tuple(OBSERVED * _swung(seconds, bin_ / BINS) for bin_ in range(BINS)), 512.0 * MIB),
         resident_bytes=target.resident_bytes and int(8 * size * GIB),
     )
 

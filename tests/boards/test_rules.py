@@ -10,6 +10,7 @@ import yaml
 from debian_tools import debian_program
 
 from boards.observatory import RULES
+from damon_exporter.state import CONTROL_BLOCKED_REASONS
 from deploy.k8s import prometheus_rule
 
 ROOT = Path(__file__).parents[2]
@@ -62,6 +63,13 @@ def test_every_alert_has_its_runbook_and_every_runbook_its_alert() -> None:
     headings = {path.stem: path.read_text().splitlines()[0] for path in RUNBOOKS.glob("*.md")}
 
     assert headings == {name: f"# {name}" for name in NAMES}
+
+
+@pytest.mark.parametrize("reason", CONTROL_BLOCKED_REASONS)
+def test_every_reason_why_control_is_blocked_is_that_of_one_alert(reason: str) -> None:
+    asked = [re.search(r'damon_control_blocked\{reason=~"(.+?)"\}', alert["expr"]) for alert in ALERTS]
+
+    assert len([found for found in asked if found and re.fullmatch(found[1], reason)]) == 1
 
 
 def test_the_prometheus_rule_holds_the_same_groups() -> None:

@@ -1,10 +1,10 @@
 """All nodes, from recording rules only: however many there are, a query looks at few series."""
 
-from dashboards.grafana.panels import Json, Panel, Query, bars, dashboard, lines, stat, variable
+from dashboards.grafana.panels import Json, Panel, Query, bars, dashboard, lines, stat
+from dashboards.grafana.queries import HORIZONS
+from dashboards.grafana.shared import CLUSTER, cluster
 
-CLUSTER = 'cluster=~"$cluster"'
-WORKLOAD = "workload:damon_idle_age_bytes:sum"
-NODE = "instance:damon_idle_age_bytes:max"
+NODE = "instance:damon_idle_bytes:max"
 NAME = "{{namespace}} {{container}} {{cgroup}}"
 EACH_WORKLOAD = "(cluster, namespace, container, cgroup)"
 
@@ -16,20 +16,19 @@ MEMORY = (
 
 def fleet() -> Json:
     """The dashboard."""
-    cluster = variable("cluster", f"label_values({NODE}, cluster)", "Cluster", multi=True)
     return dashboard(
         "damon-fleet",
         "DAMON / Fleet",
         "The memory of all nodes and workloads.",
-        [cluster],
+        [cluster(NODE)],
         [
             stat(
                 "Nodes",
                 "Nodes whose physical memory is watched.",
                 "short",
-                Query(f'count({NODE}{{{CLUSTER}, le="+Inf"}})'),
+                Query(f"count(count by (cluster, instance) ({NODE}{{{CLUSTER}}}))"),
             ),
-            *(_reclaimable(name, le) for name, le in (("1 min", "60.0"), ("5 min", "300.0"), ("30 min", "1800.0"))),
+            *(_reclaimable(horizon) for horizon in ("1 min", "5 min", "30 min")),
             stat(
                 "CPU",
                 "What kdamonds use on all nodes, in CPUs.",
@@ -49,14 +48,14 @@ def fleet() -> Json:
                 "Most cold memory",
                 f"Not touched for five minutes. {MEMORY}",
                 "bytes",
-                _idle(WORKLOAD, "300.0", EACH_WORKLOAD),
+                _idle("5 min"),
                 NAME,
             ),
             _top(
                 "Fastest growing working sets",
-                "By how much a second what is touched within five minutes has grown over six hours.",
+                "By how much a second what each pod touches within five minutes has grown over six hours, on average.",
                 "Bps",
-                f"max by {EACH_WORKLOAD} (workload:damon_working_set_bytes:deriv6h{{{CLUSTER}}})",
+                f"max by {EACH_WORKLOAD} (workload:damon_touched_bytes:deriv6h{{{CLUSTER}}})",
                 NAME,
             ),
         ],
@@ -66,14 +65,14 @@ def fleet() -> Json:
                 "Most idle memory",
                 "Physical memory that was not touched for five minutes; what is free is idle, too.",
                 "bytes",
-                _idle(NODE, "300.0", "(cluster, job, instance)"),
+                f'{NODE}{{{CLUSTER}, le="{HORIZONS["5 min"]}"}}',
                 "{{instance}}",
             ),
             _top(
                 "Fastest growing working sets",
                 "By how much a second what is touched within five minutes has grown over six hours.",
                 "Bps",
-                f"instance:damon_working_set_bytes:deriv6h{{{CLUSTER}}}",
+                f"instance:damon_touched_bytes:deriv6h{{{CLUSTER}}}",
                 "{{instance}}",
             ),
         ],
@@ -82,22 +81,21 @@ def fleet() -> Json:
     )
 
 
-def _idle(record: str, le: str, by: str) -> str:
-    """Bytes that were not touched within the bound; 0 where rounding or a race would make it less.
+def _idle(horizon: str) -> str:
+    """Bytes of workloads that were not touched within one of `HORIZONS`.
 
     The maximum, as attribution and a monitor of its processes may both tell of one workload.
     """
-    everything = f'max by {by} ({record}{{{CLUSTER}, le="+Inf"}})'
-    touched = f'max by {by} ({record}{{{CLUSTER}, le="{le}"}})'
-    return f"clamp_min({everything} - {touched}, 0)"
+    le = HORIZONS[horizon]
+    return f'max by {EACH_WORKLOAD} (workload:damon_idle_bytes:sum{{{CLUSTER}, le="{le}"}})'
 
 
-def _reclaimable(name: str, le: str) -> Panel:
+def _reclaimable(horizon: str) -> Panel:
     return stat(
-        f"Reclaimable at {name}",
-        f"Not touched for {name}. {MEMORY}",
+        f"Reclaimable at {horizon}",
+        f"Not touched for {horizon}. {MEMORY}",
         "bytes",
-        Query(f"sum({_idle(WORKLOAD, le, EACH_WORKLOAD)})"),
+        Query(f"sum({_idle(horizon)})"),
     )
 
 
@@ -106,7 +104,7 @@ def _top(title: str, description: str, unit: str, expr: str, legend: str) -> Pan
 
 
 def _distribution() -> Panel:
-    touched = f'{NODE}{{{CLUSTER}, le="300.0"}}'
+    touched = f'instance:damon_touched_bytes:max{{{CLUSTER}, le="{HORIZONS["5 min"]}"}}'
     return lines(
         "Distribution of working sets",
         "Of what nodes touch within five minutes: the median, and what 10, 90 and 99 % of them stay below.",
@@ -116,14 +114,11 @@ def _distribution() -> Panel:
 
 
 def _coming_back() -> Panel:
-    name = "instance:damon_reaccess_bytes:rate5m"
-    whole = f'sum({name}{{{CLUSTER}, le="+Inf"}})'
-    each = f'sum by (le) ({name}{{{CLUSTER}, le!="+Inf"}})'
     return lines(
         "What would come back",
         "Bytes a second that all nodes touch again after they had been idle for longer than so many seconds.",
         "Bps",
-        Query(f"-({each} - on () group_left {whole})", "{{le}} s"),
+        Query(f"sum by (le) (instance:damon_reaccess_bytes:rate5m{{{CLUSTER}}})", "{{le}} s"),
     )
 
 

@@ -1,24 +1,10 @@
 """One node: where its memory is hot, how old it is, and what watching costs."""
 
 from dashboards.grafana import queries, shared
-from dashboards.grafana.panels import Json, Panel, Query, dashboard, lines, stat, variable
-
-# A target is compared, not matched: what processes call themselves may look like a regular expression.
-WHERE = 'job=~"$job", instance=~"$instance", monitor=~"$monitor", target="$target"'
-HOST = 'job=~"$job", instance=~"$instance"'
-MONITOR = 'job=~"$job", instance=~"$instance", monitor=~"$monitor"'
+from dashboards.grafana.panels import Json, Panel, Query, dashboard, lines, stat
+from dashboards.grafana.shared import HOST, MONITOR, TARGET
 
 UP = [{"options": {"0": {"text": "down"}, "1": {"text": "up"}}, "type": "value"}]
-
-
-def variables() -> list[Json]:
-    """Job, node, monitor, target."""
-    return [
-        variable("job", "label_values(damon_exporter_build_info, job)", "Job"),
-        variable("instance", 'label_values(damon_exporter_build_info{job=~"$job"}, instance)', "Node"),
-        variable("monitor", f"label_values(damon_monitor_up{{{HOST}}}, monitor)", "Monitor"),
-        variable("target", f"label_values(damon_monitored_bytes{{{MONITOR}}}, target)", "Target"),
-    ]
 
 
 def node() -> Json:
@@ -27,26 +13,26 @@ def node() -> Json:
         "damon-node",
         "DAMON / Node",
         "How the memory of one node is used, as DAMON sees it.",
-        variables(),
+        [*shared.host(), shared.monitor(), shared.target()],
         [
             stat(
                 "Monitor", "Whether the monitor reports.", "short", Query(f"damon_monitor_up{{{MONITOR}}}"), mappings=UP
             ),
-            stat("Monitored", "Size of all regions.", "bytes", Query(f"damon_monitored_bytes{{{WHERE}}}")),
-            *(_touched(name, le) for name, le in (("1 min", "60.0"), ("5 min", "300.0"), ("1 h", "3600.0"))),
+            stat("Monitored", "Size of all regions.", "bytes", Query(f"damon_monitored_bytes{{{TARGET}}}")),
+            *(_touched(horizon) for horizon in ("1 min", "5 min", "1 h")),
             stat(
                 "Bandwidth",
                 "Estimate that DAMON_STAT makes: every sample that found an access is one touch of the whole region.",
                 "Bps",
-                Query(f"rate(damon_estimated_access_bytes_total{{{WHERE}}}[$__rate_interval])"),
+                Query(f"rate(damon_estimated_access_bytes_total{{{TARGET}}}[$__rate_interval])"),
             ),
         ],
         "Where and how often",
-        [shared.by_address(WHERE)],
-        [shared.bands(WHERE), _percentiles()],
+        [shared.by_address(TARGET)],
+        [shared.bands(TARGET), _percentiles()],
         "How long ago",
-        [shared.by_idle_age(WHERE), shared.what_if(WHERE)],
-        [shared.horizons(WHERE), _bandwidth()],
+        [shared.by_idle_age(TARGET), shared.what_if(TARGET)],
+        [shared.horizons(TARGET), _bandwidth()],
         "Whose it is (attribution)",
         [_kinds(), _nodes()],
         "What watching costs, and what is missing",
@@ -54,12 +40,12 @@ def node() -> Json:
     )
 
 
-def _touched(name: str, le: str) -> Panel:
+def _touched(horizon: str) -> Panel:
     return stat(
-        f"Touched within {name}",
+        f"Touched within {horizon}",
         "Working set over that time, from the histogram of idle ages.",
         "bytes",
-        Query(queries.touched(WHERE, le)),
+        Query(queries.touched(TARGET, horizon)),
     )
 
 
@@ -69,8 +55,8 @@ def _percentiles() -> Panel:
         "What was accessed in one aggregation interval, as damo has it, and its percentiles over the last five "
         "minutes. Compare only equal intervals.",
         "bytes",
-        Query(f"damon_working_set_bytes{{{WHERE}}}", "last"),
-        Query(f"damon_working_set_percentile_bytes{{{WHERE}}}", "p{{percentile}}"),
+        Query(f"damon_working_set_bytes{{{TARGET}}}", "last"),
+        Query(f"damon_working_set_percentile_bytes{{{TARGET}}}", "p{{percentile}}"),
     )
 
 
@@ -79,7 +65,7 @@ def _bandwidth() -> Panel:
         "Estimated bandwidth",
         "Region size times accesses, a second: a lower bound, as a page is looked at once per sample.",
         "Bps",
-        Query(f"rate(damon_estimated_access_bytes_total{{{WHERE}}}[$__rate_interval])", "{{monitor}} {{target}}"),
+        Query(f"rate(damon_estimated_access_bytes_total{{{TARGET}}}[$__rate_interval])", "{{monitor}} {{target}}"),
     )
 
 

@@ -13,8 +13,8 @@ Json = dict[str, Any]
 SCHEMA_VERSION = 41
 DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 WIDTH = 24
-BOUNDS = {"le": "Idle for longer than, s"}
-"""What a table calls the bounds of buckets."""
+BOUNDS = {"le": "Idle for longer than"}
+"""What a table calls the bounds of buckets, which are seconds."""
 
 
 @dataclass(frozen=True)
@@ -87,9 +87,7 @@ def lines(title: str, description: str, unit: str, *queries: Query, width: int =
     return Panel(title, description, "timeseries", queries, unit, width, options=options, custom=custom)
 
 
-def stat(
-    title: str, description: str, unit: str, *queries: Query, width: int = 4, mappings: Sequence[Json] = ()
-) -> Panel:
+def stat(title: str, description: str, unit: str, query: Query, mappings: Sequence[Json] = ()) -> Panel:
     """The last value, large."""
     options = {
         "colorMode": "none",
@@ -97,12 +95,12 @@ def stat(
         "justifyMode": "auto",
         "orientation": "auto",
         "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
-        "textMode": "value_and_name" if len(queries) > 1 else "auto",
+        "textMode": "auto",
     }
-    return Panel(title, description, "stat", queries, unit, width, 4, options, defaults={"mappings": list(mappings)})
+    return Panel(title, description, "stat", (query,), unit, 4, 4, options, defaults={"mappings": list(mappings)})
 
 
-def bars(title: str, description: str, unit: str, query: Query, width: int = 12) -> Panel:
+def bars(title: str, description: str, unit: str, query: Query) -> Panel:
     """A bar for each series, the longest first."""
     options = {
         "displayMode": "basic",
@@ -111,7 +109,7 @@ def bars(title: str, description: str, unit: str, query: Query, width: int = 12)
         "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
         "valueMode": "text",
     }
-    return Panel(title, description, "bargauge", (query,), unit, width, options=options)
+    return Panel(title, description, "bargauge", (query,), unit, options=options)
 
 
 def heatmap(
@@ -125,14 +123,14 @@ def heatmap(
     value: str,
     color: Json,
     width: int = WIDTH,
-    height: int = 10,
 ) -> Panel:
     """Rows over time; ``cells`` and ``rows`` are the units of both. Every row is one series."""
+    scale = {"mode": "scheme", "reverse": False, "scale": "exponential", "exponent": 0.5, "steps": 64}
     options = {
         "calculate": False,
         "cellGap": 0,
         "cellValues": {"unit": cells},
-        "color": {"fill": "dark-orange", "mode": "scheme", "reverse": False, "steps": 64, **color},
+        "color": {"fill": "dark-orange", **scale, **color},
         "exemplars": {"color": "rgba(255,0,255,0.7)"},
         "filterValues": {"le": -1},  # what is cold is painted, what is not there is left blank
         "legend": {"show": True},
@@ -141,7 +139,7 @@ def heatmap(
         "tooltip": {"mode": "single", "showColorScale": True, "yHistogram": True},
         "yAxis": {"axisPlacement": "left", "reverse": False, **({"unit": rows} if rows else {})},
     }
-    return Panel(title, description, "heatmap", (query,), cells, width, height, options)
+    return Panel(title, description, "heatmap", (query,), cells, width, 10, options)
 
 
 def table(
@@ -151,15 +149,11 @@ def table(
     *,
     by: Sequence[str],
     width: int = WIDTH,
-    height: int = 10,
 ) -> Panel:
     """A row for each set of labels ``by``, a column with its unit for each query; the first column sorts."""
     names = {f"Value #{chr(ord('A') + i)}": name for i, name in enumerate(queries)}
-    units = [
-        {"matcher": {"id": "byName", "options": name}, "properties": [{"id": "unit", "value": unit}]}
-        for name, (_, unit) in queries.items()
-    ]
-    unwanted = dict.fromkeys(("Time", "__name__", "job", "cluster"), True)
+    units = {name: unit for name, (_, unit) in queries.items()} | dict.fromkeys(BOUNDS.values(), "s")
+    unwanted = dict.fromkeys(("Time", "__name__", "job"), True)
     order = {label: i for i, label in enumerate((*by, *names))}
     return Panel(
         title,
@@ -168,9 +162,12 @@ def table(
         tuple(query for query, _ in queries.values()),
         "short",
         width,
-        height,
+        10,
         {"cellHeight": "sm", "showHeader": True, "sortBy": [{"desc": True, "displayName": next(iter(queries))}]},
-        overrides=units,
+        overrides=[
+            {"matcher": {"id": "byName", "options": name}, "properties": [{"id": "unit", "value": unit}]}
+            for name, unit in units.items()
+        ],
         transformations=[
             {"id": "merge", "options": {}},
             {
@@ -181,14 +178,17 @@ def table(
     )
 
 
-def text(title: str, description: str, markdown: str, width: int = 8, height: int = 8) -> Panel:
+def text(title: str, description: str, markdown: str) -> Panel:
     """Words."""
     options = {"code": {"language": "plaintext", "showLineNumbers": False}, "content": markdown, "mode": "markdown"}
-    return Panel(title, description, "text", (), "", width, height, options)
+    return Panel(title, description, "text", (), "", 8, 8, options)
 
 
 def variable(name: str, query: str, label: str, *, multi: bool = False) -> Json:
-    """Something to choose among the values of a label. With ``multi`` all are chosen at first."""
+    """Something to choose among the values of a label: one, to compare with, or with ``multi`` some, to match.
+
+    Then all are chosen at first, also series without that label.
+    """
     return {
         "allValue": ".*" if multi else None,
         "current": {"text": ["All"], "value": ["$__all"]} if multi else {},
@@ -242,7 +242,7 @@ def dashboard(uid: str, title: str, description: str, variables: Sequence[Json],
             }
         ],
         "panels": _laid_out(rows),
-        "refresh": "30s",
+        "refresh": "1m",
         "schemaVersion": SCHEMA_VERSION,
         "tags": ["damon"],
         "templating": {"list": [datasource, *variables]},

@@ -1,9 +1,10 @@
 """DAMOS schemes: what they try, what comes of it, and what holds them back."""
 
-from dashboards.grafana.node import MONITOR, variables
+from dashboards.grafana import shared
 from dashboards.grafana.panels import Json, Panel, Query, dashboard, lines, table
+from dashboards.grafana.shared import MONITORS
 
-BY = "(monitor, scheme, action)"
+BY = "(cluster, monitor, scheme, action)"
 EACH = "{{monitor}} {{scheme}} ({{action}})"
 
 APPLIED = (
@@ -14,21 +15,33 @@ APPLIED = (
 
 def schemes() -> Json:
     """The dashboard."""
-    job, instance, monitor, _ = variables()
-    monitor = {**monitor, "query": {**monitor["query"]}, "multi": True, "includeAll": True, "allValue": ".*"}
-    monitor["current"] = {"text": ["All"], "value": ["$__all"]}
     return dashboard(
         "damon-schemes",
         "DAMON / Schemes",
         "What DAMOS schemes did, whoever runs them.",
-        [job, instance, monitor],
+        [*shared.host(), shared.monitor(several=True)],
         [
             _rate("Tried", "Bytes of regions that a scheme was tried on.", "tried_bytes"),
             _rate("Applied", APPLIED, "applied_bytes"),
         ],
-        [_efficiency(), _passed()],
+        [
+            _efficiency(),
+            _rate(
+                "Passed by filters",
+                "Bytes that page filters let through, of those that were tried. Linux 6.14 and later tell it.",
+                "filter_passed_bytes",
+            ),
+        ],
         "What limits them",
-        [_quota(), _exceeded()],
+        [
+            _quota(),
+            _rate(
+                "Quota exceeded",
+                "How often a second a scheme had more to do than its quota allows.",
+                "quota_exceeded",
+                "short",
+            ),
+        ],
         [_active(), _goals()],
         "In all",
         [_totals()],
@@ -36,11 +49,11 @@ def schemes() -> Json:
 
 
 def _of(metric: str) -> str:
-    return f"sum by {BY} (rate(damon_scheme_{metric}_total{{{MONITOR}}}[$__rate_interval]))"
+    return f"sum by {BY} (rate(damon_scheme_{metric}_total{{{MONITORS}}}[$__rate_interval]))"
 
 
-def _rate(title: str, description: str, metric: str) -> Panel:
-    return lines(title, description, "Bps", Query(_of(metric), EACH))
+def _rate(title: str, description: str, metric: str, unit: str = "Bps") -> Panel:
+    return lines(title, description, unit, Query(_of(metric), EACH))
 
 
 def _efficiency() -> Panel:
@@ -52,30 +65,12 @@ def _efficiency() -> Panel:
     )
 
 
-def _passed() -> Panel:
-    return lines(
-        "Passed by filters",
-        "Bytes that page filters let through, of those that were tried. Linux 6.14 and later tell it.",
-        "Bps",
-        Query(_of("filter_passed_bytes"), EACH),
-    )
-
-
 def _quota() -> Panel:
     return lines(
         "Effective quota",
         "Bytes that a scheme may try in one reset interval: the least of its size, its time and what goals come to.",
         "bytes",
-        Query(f"damon_scheme_effective_quota_bytes{{{MONITOR}}}", EACH),
-    )
-
-
-def _exceeded() -> Panel:
-    return lines(
-        "Quota exceeded",
-        "How often a second a scheme had more to do than its quota allows.",
-        "short",
-        Query(_of("quota_exceeded"), EACH),
+        Query(f"damon_scheme_effective_quota_bytes{{{MONITORS}}}", EACH),
     )
 
 
@@ -84,7 +79,7 @@ def _active() -> Panel:
         "Active",
         "1 while watermarks let a scheme act, 0 while they hold it back.",
         "short",
-        Query(f"damon_scheme_active{{{MONITOR}}}", EACH),
+        Query(f"damon_scheme_active{{{MONITORS}}}", EACH),
     )
 
 
@@ -93,13 +88,13 @@ def _goals() -> Panel:
         "Goals",
         "The value that each goal of a quota aims at, as the kernel counts it.",
         "short",
-        Query(f"damon_scheme_goal_target_value{{{MONITOR}}}", "{{scheme}} goal {{goal}}: {{metric}}"),
+        Query(f"damon_scheme_goal_target_value{{{MONITORS}}}", "{{scheme}} goal {{goal}}: {{metric}}"),
     )
 
 
 def _totals() -> Panel:
     def total(metric: str) -> Query:
-        return Query(f"sum by {BY} (damon_scheme_{metric}_total{{{MONITOR}}})", form="table", instant=True)
+        return Query(f"sum by {BY} (damon_scheme_{metric}_total{{{MONITORS}}})", form="table", instant=True)
 
     return table(
         "Totals",
@@ -111,5 +106,5 @@ def _totals() -> Panel:
             "Regions tried": (total("tried_regions"), "short"),
             "Snapshots": (total("snapshots"), "short"),
         },
-        by=("monitor", "scheme", "action"),
+        by=("cluster", "monitor", "scheme", "action"),
     )

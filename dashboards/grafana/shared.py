@@ -1,7 +1,16 @@
-"""Panels that stand on more than one dashboard."""
+"""Variables, what they choose, and panels that stand on more than one dashboard."""
 
 from dashboards.grafana import queries
-from dashboards.grafana.panels import Panel, Query, heatmap, lines, table, text
+from dashboards.grafana.panels import Json, Panel, Query, heatmap, lines, table, text, variable
+
+CLUSTER = 'cluster=~"$cluster"'
+# One value is compared, not matched: an address of IPv6, and what processes call themselves, may look like a regular
+# expression.
+HOST = f'{CLUSTER}, job="$job", instance="$instance"'
+MONITOR = f'{HOST}, monitor="$monitor"'
+MONITORS = f'{HOST}, monitor=~"$monitor"'
+"""Where several may be chosen."""
+TARGET = f'{MONITOR}, target="$target"'
 
 DEFINITION = """\
 **Working set** here is what was *touched within a stated time*: bytes whose idle age is at most one minute, five
@@ -15,9 +24,35 @@ Neither is `container_memory_working_set_bytes`, which is usage less inactive pa
 
 WAKES = (
     "For every idle age T: what reclaiming memory that has been idle for longer would free, and how many bytes of it "
-    "a second are touched again, each of which would have to come back. Choose the lowest T that brings back no more "
-    "than you can bear."
+    "a second are touched again, each of which would have to come back: the mean over the dashboard's time range, as "
+    "far as it was observed. Choose the lowest T that brings back no more than you can bear. Of physical memory, what "
+    "is free looks idle and counts as freed, too: Kinds of memory, on the dashboard of nodes, says how much that is."
 )
+
+
+def cluster(metric: str) -> Json:
+    """Which clusters, of those that a metric tells of; where there is no such label, all of it."""
+    return variable("cluster", f"label_values({metric}, cluster)", "Cluster", multi=True)
+
+
+def host() -> list[Json]:
+    """Cluster, job, node."""
+    info = "damon_exporter_build_info"
+    return [
+        cluster(info),
+        variable("job", f"label_values({info}{{{CLUSTER}}}, job)", "Job"),
+        variable("instance", f'label_values({info}{{{CLUSTER}, job="$job"}}, instance)', "Node"),
+    ]
+
+
+def monitor(*, several: bool = False) -> Json:
+    """One monitor of the node, or several."""
+    return variable("monitor", f"label_values(damon_monitor_up{{{HOST}}}, monitor)", "Monitor", multi=several)
+
+
+def target() -> Json:
+    """One target of the monitor."""
+    return variable("target", f"label_values(damon_monitored_bytes{{{MONITOR}}}, target)", "Target")
 
 
 def definition() -> Panel:
@@ -35,7 +70,7 @@ def by_address(where: str) -> Panel:
         cells="percentunit",
         layout="ge",
         value="heat",
-        color={"scheme": "Turbo", "scale": "exponential", "exponent": 0.5, "min": 0, "max": 1},
+        color={"scheme": "Turbo", "min": 0, "max": 1},
     )
 
 
@@ -49,7 +84,7 @@ def by_idle_age(where: str) -> Panel:
         rows="s",
         layout="auto",
         value="bytes",
-        color={"scheme": "Blues", "scale": "exponential", "exponent": 0.5},
+        color={"scheme": "Blues"},
         width=12,
     )
 
@@ -67,7 +102,7 @@ def bands(where: str) -> Panel:
 
 def horizons(where: str, *more: Query, title: str = "Working set") -> Panel:
     """What was touched within each horizon."""
-    within = (Query(queries.touched(where, le), f"touched within {name}") for name, le in queries.HORIZONS.items())
+    within = (Query(queries.touched(where, name), f"touched within {name}") for name in queries.HORIZONS)
     return lines(
         title, "Bytes that were touched within a stated time, from the histogram of idle ages.", "bytes", *within, *more
     )
@@ -82,7 +117,6 @@ def what_if(where: str) -> Panel:
             "Freed": (Query(queries.freed(where), form="table", instant=True), "bytes"),
             "Coming back": (Query(queries.coming_back(where), form="table", instant=True), "Bps"),
         },
-        by=("le", "monitor", "target"),
+        by=("le", "cluster", "monitor", "target"),
         width=12,
-        height=10,
     )

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from boards.grafana import DASHBOARDS, panels, queries
+from boards.grafana import DASHBOARDS, panels, queries, variables
 from dashboards.grafana.build import dashboards, text
 
 ALL_PANELS = [(board, panel) for board in DASHBOARDS for panel in panels(board)]
@@ -40,10 +40,22 @@ def test_a_panel_says_what_it_shows_in_which_unit_from_which_source(board: str, 
 @each_board
 def test_a_rate_is_taken_over_the_interval_that_grafana_finds_right(board: str) -> None:
     ranges = [
-        found for query in queries(board) for found in re.findall(r"(?:rate|increase)\([^[]*\[(.+?)\]", query.expr)
+        (found, query.instant)
+        for query in queries(board)
+        for found in re.findall(r"(?:rate|increase)\([^[]*\[(.+?)\]", query.expr)
     ]
 
-    assert set(ranges) <= {"$__rate_interval"}
+    assert set(ranges) <= {("$__rate_interval", False), ("$__range", True)}
+
+
+@each_board
+def test_one_value_is_compared_and_several_are_matched(board: str) -> None:
+    """An address of IPv6, matched, is a class of characters."""
+    several = {each["name"]: each["multi"] and each["includeAll"] for each in variables(board)}
+    exprs = [query.expr for query in queries(board)] + [each["query"]["query"] for each in variables(board)]
+    used = {found for expr in exprs for found in re.findall(r'(=~?)"\$(\w+)"', expr)}
+
+    assert used == {("=~" if multi else "=", name) for name, multi in several.items()}
 
 
 @each_board

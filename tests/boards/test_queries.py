@@ -62,7 +62,7 @@ class View:
 
 
 def chosen(
-    job: str, instance: str, monitor: str, target: str, namespace: str = ALL, container: str = ALL
+    job: str, instance: str, monitor: str, target: str, namespace: str = "shop", container: str = ALL
 ) -> dict[str, str]:
     return {
         "job": job,
@@ -122,11 +122,19 @@ def test_every_variable_offers_what_the_views_choose(server: PrometheusServer, b
             assert offered, variable["name"]
 
 
-@pytest.mark.parametrize(("values", "bins"), [(NODE, BINS), (DEMO, Export().heatmap.bins)], ids=["node", "demo"])
+@pytest.mark.parametrize(
+    ("board", "values", "bins"),
+    [
+        ("damon-node", NODE, BINS),
+        ("damon-node", DEMO, Export().heatmap.bins),
+        ("damon-target", DEMO_PROCESS, Export().heatmap.bins),
+    ],
+    ids=["node", "demo", "process of the demo"],
+)
 def test_a_heatmap_by_address_has_a_row_for_every_bin_named_by_its_number(
-    server: PrometheusServer, values: dict[str, str], bins: int
+    server: PrometheusServer, board: str, values: dict[str, str], bins: int
 ) -> None:
-    (query,) = (query for query in queries("damon-node") if "heatmap_access" in query.expr)
+    (query,) = (query for query in queries(board) if "heatmap_access" in query.expr)
     rows = answer(server, query, values)
 
     assert query.legend == "{{bin}}"

@@ -152,7 +152,8 @@ def table(
 ) -> Panel:
     """A row for each set of labels ``by``, a column with its unit for each query; the first column sorts."""
     names = {f"Value #{chr(ord('A') + i)}": name for i, name in enumerate(queries)}
-    units = {name: unit for name, (_, unit) in queries.items()} | dict.fromkeys(BOUNDS.values(), "s")
+    units = {name: unit for name, (_, unit) in queries.items()}
+    units |= {name: "s" for label, name in BOUNDS.items() if label in by}
     unwanted = dict.fromkeys(("Time", "__name__", "job"), True)
     order = {label: i for i, label in enumerate((*by, *names))}
     return Panel(

@@ -30,11 +30,10 @@ RATE = {"__rate_interval": "4s"}
 
 @dataclass(frozen=True)
 class Picture:
-    """Some panels of a dashboard, one below the other."""
+    """Some panels of a dashboard, one below the other, and what is chosen on it for each."""
 
     board: str
-    titles: tuple[str, ...]
-    chosen: dict[str, str]
+    panels: dict[str, dict[str, str]]
 
 
 NODE = {
@@ -42,36 +41,40 @@ NODE = {
     "instance": "n1",
     "monitor": "node",
     "target": "physical",
-    "cluster": ALL,
+    "cluster": "test",
     "__rate_interval": "10s",
 }
-DEMO = {"job": "demo", "instance": "demo", "namespace": ALL, "container": ALL}
+CART = {**NODE, "monitor": "databases", "target": "cart"}
+DEMO = {"job": "demo", "instance": "demo", "cluster": ALL}
+DEMO_NODE = {**DEMO, "monitor": "node", "target": "physical"}
+DEMO_PROCESS = {**DEMO, "monitor": "processes", "target": "service"}
 PICTURES = (
-    Picture("damon-node", ("Heat by address", "Memory by idle age"), {**DEMO, "monitor": "node", "target": "physical"}),
+    Picture("damon-node", {"Heat by address": DEMO_NODE, "Memory by idle age": DEMO_NODE}),
     Picture(
         "damon-target",
-        ("Heat by address", "Memory by idle age", "Working set, usage and limit"),
-        {**DEMO, "monitor": "processes", "target": "service"},
+        {"Heat by address": DEMO_PROCESS, "Memory by idle age": DEMO_PROCESS, "Working set, usage and limit": CART},
     ),
-    Picture("damon-schemes", ("Tried", "Applied", "Efficiency"), NODE),
-    Picture("damon-fleet", ("Most cold memory", "Most idle memory", "Distribution of working sets"), NODE),
+    Picture("damon-schemes", dict.fromkeys(("Tried", "Applied", "Efficiency"), NODE)),
+    Picture(
+        "damon-fleet", dict.fromkeys(("Most cold memory", "Most idle memory", "Distribution of working sets"), NODE)
+    ),
 )
 
 
 def draw(server: PrometheusServer, picture: Picture, end: float) -> Figure:
     """Return the picture of the last `SECONDS`."""
     by_title = {panel["title"]: panel for panel in panels(picture.board)}
-    figure = Figure(figsize=(8, 2.4 * len(picture.titles)), layout="constrained")
-    drawn = figure.subplots(len(picture.titles), 1, squeeze=False)[:, 0]
-    for axes, title in zip(drawn, picture.titles, strict=True):
+    figure = Figure(figsize=(8, 2.4 * len(picture.panels)), layout="constrained")
+    drawn = figure.subplots(len(picture.panels), 1, squeeze=False)[:, 0]
+    for axes, (title, chosen) in zip(drawn, picture.panels.items(), strict=True):
         panel = by_title[title]
         axes.set_title(title, loc="left", fontsize="medium")
-        DRAW[panel["type"]](axes, panel, [_ask(server, target, picture, end) for target in panel["targets"]])
+        DRAW[panel["type"]](axes, panel, [_ask(server, target, chosen, end) for target in panel["targets"]])
     return figure
 
 
-def _ask(server: PrometheusServer, target: Json, picture: Picture, end: float) -> Series:
-    expr = filled(target["expr"], {**RATE, **picture.chosen})
+def _ask(server: PrometheusServer, target: Json, chosen: dict[str, str], end: float) -> Series:
+    expr = filled(target["expr"], {**RATE, **chosen})
     if target["instant"]:
         return server.query(expr)
     return [{**each, "row": _row(each, end)} for each in server.query_range(expr, end - SECONDS, end, 1)]
@@ -110,10 +113,10 @@ def _lines(axes: Axes, panel: Json, answers: list[Series]) -> None:
     for target, answer in zip(panel["targets"], answers, strict=True):
         for series in answer:
             axes.plot(series["row"], label=_legend(target["legendFormat"], series["metric"]), linewidth=1)
-    axes.set_ylim(0, 1.15 * axes.get_ylim()[1])
+    axes.set_ylim(0, 1.4 * axes.get_ylim()[1])  # room for the legend
     _scale(axes.yaxis, panel)
     axes.set_xlabel("seconds")
-    axes.legend(fontsize="x-small")
+    axes.legend(fontsize="x-small", loc="upper center", ncols=4)
 
 
 def _bars(axes: Axes, panel: Json, answers: list[Series]) -> None:

@@ -9,8 +9,9 @@ _SHORT_TIMES = ((_SECOND, "s"), (1_000_000, "ms"), (1_000, "us"))
 
 
 def number(value: float, raw: bool = False) -> str:
-    """A whole number: 1,234."""
-    return f"{int(value)}" if raw else f"{int(value):,}"
+    """A whole number: 1,234; what is cut off of it leaves its sign, as in -0."""
+    sign, whole = "-" if value < 0 else "", int(abs(value))
+    return f"{sign}{whole}" if raw else f"{sign}{whole:,}"
 
 
 def size(of_bytes: float, raw: bool = False, digits: int = 3) -> str:

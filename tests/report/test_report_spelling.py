@@ -55,6 +55,8 @@ def test_frequencies(damos: ModuleType, hz: float, raw: bool) -> None:
     assert spelling.frequency(hz, raw, unit="") == damos.format_hz(hz, raw, no_suffix=True)
 
 
-@given(st.integers(-(10**15), 10**15), RAW)
-def test_numbers(damos: ModuleType, number: int, raw: bool) -> None:
+@given(st.one_of(st.integers(-(10**15), 10**15), st.floats(-10, 10)), RAW)
+@example(-0.5, False)
+@example(-0.0, False)
+def test_numbers(damos: ModuleType, number: float, raw: bool) -> None:
     assert spelling.number(number, raw) == damos.format_nr(number, raw)

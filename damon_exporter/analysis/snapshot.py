@@ -1,5 +1,6 @@
 """The one shape in which every source hands over what DAMON saw."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -53,7 +54,7 @@ class Regions:
         """Return the same regions, whose addresses count units of ``addr_unit`` bytes, by addresses in bytes."""
         return self if addr_unit == 1 else replace(self, start=self.start * addr_unit, end=self.end * addr_unit)
 
-    def only(self, which: NDArray[np.bool_]) -> "Regions":
+    def only(self, which: NDArray[np.bool_] | slice) -> "Regions":
         """Return some of the regions."""
         return Regions(self.target[which], self.start[which], self.end[which], self.nr_accesses[which], self.age[which])
 
@@ -77,7 +78,8 @@ class Snapshot:
 
     ``end_ns`` is CLOCK_MONOTONIC. ``intervals`` were in force while the accesses were counted;
     ``age_unit_us`` is the length of one unit of ``age``, which auto-tuning changes one snapshot earlier.
-    Both are None when nothing tells them.
+    Both are None when nothing tells them. ``without_regions`` are targets that were reported, but had no regions then;
+    only recordings tell of such.
     """
 
     kdamond: int
@@ -85,6 +87,15 @@ class Snapshot:
     regions: Regions
     intervals: Intervals | None
     age_unit_us: int | None
+    without_regions: tuple[int, ...] = ()
+
+    def by_target(self) -> Iterator[tuple[int, Regions]]:
+        """Yield each target that was reported, with its regions."""
+        found = np.unique(self.regions.target, return_index=True, return_counts=True)
+        for target, first, count in zip(*(column.tolist() for column in found), strict=True):
+            yield target, self.regions.only(slice(first, first + count))
+        for target in self.without_regions:
+            yield target, self.regions.only(slice(0))
 
 
 def follows(elapsed_us: int, intervals: Intervals) -> bool:

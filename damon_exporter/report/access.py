@@ -21,7 +21,7 @@ WIDEST_GAP = 4
 
 @dataclass(frozen=True, slots=True)
 class Accesses:
-    """One target's regions in the snapshot at ``position`` of its snapshots; None if it never had any."""
+    """One target's regions in the snapshot at ``position`` of its snapshots; None if none tells of it."""
 
     subject: Subject
     position: int
@@ -73,6 +73,9 @@ def accesses(subject: Subject, position: int) -> Accesses | None:
 
 
 def _heatmap(snapshot: Snapshot, raw: bool, paint: Paint) -> Iterator[str]:
+    if not len(snapshot.regions):
+        yield "heatmap: n/a (no region)"
+        return
     if snapshot.intervals is None or snapshot.age_unit_us is None:
         yield "heatmap: n/a (intervals are not known)"
         return

@@ -3,8 +3,6 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from damon_exporter.analysis.snapshot import Snapshot
 from damon_exporter.sources.recording import RecordedMonitor, RecordingError
 
@@ -23,7 +21,7 @@ class Heard:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A target, with those snapshots in which it has regions, and none but its own in them.
+    """A target, with those snapshots that tell of it, and no regions but its own in them.
 
     ``target`` is its index in the kdamond, ``name`` what we or whoever recorded calls it, or empty. A monitor that
     was restarted has had several kdamonds.
@@ -72,22 +70,18 @@ def _kdamonds(heard: Heard) -> list[int]:
 
 
 def _of_kdamond(heard: Heard, kdamond: int) -> Iterator[Subject]:
-    own = [snapshot for snapshot in heard.snapshots if snapshot.kdamond == kdamond]
     monitor = heard.monitors.get(kdamond, RecordedMonitor())
-    with_regions = {int(target) for snapshot in own for target in np.unique(snapshot.regions.target)}
-    for target in sorted(with_regions | monitor.targets.keys()):
+    snapshots: dict[int, list[Snapshot]] = {target: [] for target in monitor.targets}
+    for snapshot in heard.snapshots:
+        if snapshot.kdamond == kdamond:
+            for target, regions in snapshot.by_target():
+                snapshots.setdefault(target, []).append(replace(snapshot, regions=regions, without_regions=()))
+    for target in sorted(snapshots):
         yield Subject(
             kdamond,
             monitor.name or f"recording{kdamond}",
             monitor.operations,
             target,
             monitor.targets.get(target, ""),
-            tuple(_only(own, target)),
+            tuple(snapshots[target]),
         )
-
-
-def _only(snapshots: Sequence[Snapshot], target: int) -> Iterator[Snapshot]:
-    for snapshot in snapshots:
-        regions = snapshot.regions.only(snapshot.regions.target == target)
-        if len(regions):
-            yield replace(snapshot, regions=regions)

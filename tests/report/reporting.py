@@ -2,10 +2,12 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from click.testing import CliRunner
+from damo_itself import changing_snapshots
 
 from damon_exporter.analysis.snapshot import Snapshot
 from damon_exporter.cli import cli
@@ -34,6 +36,16 @@ def one_monitor(path: Path, snapshots: list[Snapshot], targets: dict[int, str] |
 def without_colours(text: str) -> str:
     assert COLOUR.search(text), "damo colours always"
     return COLOUR.sub("", text)
+
+
+def now_and_then(path: Path) -> Path:
+    """Write a recording of a target that has no regions in every third of 60 snapshots, the first among them."""
+    made = changing_snapshots(19, targets=1)[:60]
+    return one_monitor(path, [_emptied(each) if i % 3 == 0 else each for i, each in enumerate(made)])
+
+
+def _emptied(snapshot: Snapshot) -> Snapshot:
+    return replace(snapshot, regions=snapshot.regions.only(slice(0)), without_regions=(0,))
 
 
 def untimed(snapshot: Snapshot) -> Snapshot:

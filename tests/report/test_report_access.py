@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from damo_itself import DEMO, Damo, changing_snapshots
 from made_regions import regions
-from reporting import COLOUR, one_monitor, report, report_json, untimed, without_colours
+from reporting import COLOUR, now_and_then, one_monitor, report, report_json, untimed, without_colours
 
 from damon_exporter.analysis.snapshot import Intervals, Snapshot
 
@@ -29,6 +29,23 @@ def test_every_snapshot_of_several_targets_is_printed_as_damo_prints_it(
     ours = report("access", "-i", three_targets, "--snapshot", "all", *(["--raw-number"] if raw else []))
     damos = without_colours(damo("report", "access", *(["--raw_number"] if raw else []), recording=three_targets))
     assert ours.count("# monitor made, target ") == 30
+    assert below_titles(ours, ("# monitor",)) == below_titles(damos, DAMOS_OWN)
+
+
+def test_a_snapshot_without_regions_is_one_all_the_same(damo: Damo, tmp_path: Path) -> None:
+    file = now_and_then(tmp_path / "r")
+    ours = report("access", "-i", file, "--snapshot", "all")
+    damos = without_colours(damo("report", "access", recording=file))
+    assert ours.count("heatmap: n/a (no region)\n") == 20
+    assert below_titles(ours, ("# monitor",)) == below_titles(damos, DAMOS_OWN)
+
+
+def test_a_temperature_of_less_than_one_below_zero_keeps_its_sign(damo: Damo, tmp_path: Path) -> None:
+    made = regions((3 << 30, (3 << 30) + 3 * MIB, 0, 20))
+    file = one_monitor(tmp_path / "r", [Snapshot(0, 10**12, made, Intervals(5_000, 100_000), 100_000)])
+    ours = report("access", "-i", file)
+    assert "# min/max temperatures: -200,000,000, -0, " in ours
+    damos = without_colours(damo("report", "access", recording=file))
     assert below_titles(ours, ("# monitor",)) == below_titles(damos, DAMOS_OWN)
 
 

@@ -7,7 +7,7 @@ import pytest
 from damo_itself import DEMO, Damo, changing_snapshots
 from made_regions import regions
 from numpy.typing import NDArray
-from reporting import one_monitor, report, report_json, untimed, without_colours
+from reporting import now_and_then, one_monitor, report, report_json, untimed, without_colours
 
 from damon_exporter.analysis.snapshot import Intervals, Snapshot
 
@@ -23,6 +23,12 @@ def test_what_a_real_kernel_reported_is_drawn_as_damo_draws_it(damo: Damo) -> No
     title, drawn = report("heatmap", "-i", DEMO, "--monitor", "processes").split("\n", 1)
     assert title == "# monitor processes, target 0 (service)"
     assert drawn == without_colours(damo("report", "heatmap", "--kdamond_idx", "1", "--tid", "0", recording=DEMO))
+
+
+def test_time_without_regions_has_no_heat(damo: Damo, tmp_path: Path) -> None:
+    file = now_and_then(tmp_path / "r")
+    drawn = report("heatmap", "-i", file, "--resolution", "60", "40").split("\n", 1)[1]
+    assert drawn == without_colours(damo("report", "heatmap", "--resol", "60", "40", recording=file))
 
 
 def test_each_cell_of_each_target_has_the_heat_that_damo_finds(damo: Damo, three_targets: Path) -> None:

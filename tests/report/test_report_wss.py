@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from damo_itself import DEMO, Damo, changing_snapshots
-from reporting import one_monitor, report, report_json
+from reporting import now_and_then, one_monitor, report, report_json
 
 
 @pytest.fixture(scope="session")
@@ -30,6 +30,13 @@ def test_of_several_kdamonds_each_is_named_where_damo_keeps_only_the_last(damo: 
 def test_each_target_is_printed_as_damo_prints_it(damo: Damo, three_targets: Path, ours: str, damos: str) -> None:
     printed = report("wss", "-i", three_targets, *ours.split())
     assert printed == damo("report", "wss", "--per_target", *damos.split(), recording=three_targets)
+
+
+def test_a_snapshot_without_regions_counts_as_a_working_set_of_nothing(damo: Damo, tmp_path: Path) -> None:
+    file = now_and_then(tmp_path / "r")
+    printed = report("wss", "-i", file)
+    assert "\n 25             0 B |" in printed
+    assert printed == damo("report", "wss", "--per_target", recording=file)
 
 
 def test_json_has_the_same_numbers_as_numbers(three_targets: Path) -> None:

@@ -119,7 +119,8 @@ def _snapshot(group: Group, kdamond: int) -> Snapshot:
         age=np.concatenate([part.age for part in parts]),
     )
     end_ns = max(part.end_ns for part in parts)
-    return Snapshot(kdamond, end_ns, regions, parts[0].intervals, parts[0].age_unit_us)
+    without_regions = tuple(target for target in sorted(group) if not len(group[target].start))
+    return Snapshot(kdamond, end_ns, regions, parts[0].intervals, parts[0].age_unit_us, without_regions)
 
 
 def _operations_beside(path: Path) -> dict[tuple[int, int], str]:

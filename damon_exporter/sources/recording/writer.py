@@ -10,8 +10,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Self, cast
 
-import numpy as np
-
 from damon_exporter.analysis.snapshot import Intervals, Regions, Snapshot, began_ns
 from damon_exporter.sources.recording.deflate import GrowingText, ZlibStream
 from damon_exporter.sources.recording.model import Origin, RecordedMonitor, RecordingError
@@ -72,7 +70,7 @@ class RecordingWriter:
             tempfile.TemporaryFile(dir=path.parent).close()  # Better now than at the end of the recording.
 
     def append(self, snapshot: Snapshot) -> None:
-        """Add a snapshot; each kdamond's come in time order. One without regions is left out.
+        """Add a snapshot; each kdamond's come in time order. One that tells of no target is left out.
 
         Raises `RecordingError` if it cannot be written, ValueError if the writer is closed.
         """
@@ -81,8 +79,8 @@ class RecordingWriter:
         kdamond = self._kdamonds.setdefault(snapshot.kdamond, _Kdamond(len(self._kdamonds)))
         head, tail = kdamond.frame(snapshot)
         with self._all_or_nothing():
-            for target, regions in _by_target(snapshot.regions):
-                self._write(snapshot.kdamond, target, head + regions + tail)
+            for target, regions in snapshot.by_target():
+                self._write(snapshot.kdamond, target, head + _json(regions) + tail)
 
     def close(self) -> None:
         """Put the recording in place. Raises `RecordingError` if it cannot be written."""
@@ -183,19 +181,9 @@ def _replacement(path: Path) -> Iterator[BinaryIO]:
             raise
 
 
-def _by_target(regions: Regions) -> Iterator[tuple[int, str]]:
-    """Yield each target's index and its regions as JSON."""
-    rows = zip(
-        regions.start.tolist(),
-        regions.end.tolist(),
-        regions.nr_accesses.tolist(),
-        regions.age.tolist(),
-        strict=True,
-    )
-    texts = [_REGION % row for row in rows]
-    targets, firsts = np.unique(regions.target, return_index=True)
-    for target, first, end in zip(targets.tolist(), firsts, [*firsts[1:], len(texts)], strict=True):
-        yield target, ",".join(texts[first:end])
+def _json(regions: Regions) -> str:
+    columns = (regions.start, regions.end, regions.nr_accesses, regions.age)
+    return ",".join(_REGION % row for row in zip(*(column.tolist() for column in columns), strict=True))
 
 
 def _own_timing(snapshot: Snapshot) -> dict[str, int]:

@@ -149,6 +149,15 @@ def test_intervals_that_cannot_be_end_the_reading(tmp_path: Path, intervals: obj
         read_recording(written(tmp_path, [{**records(snapshot(0))[0], "intervals": intervals}]))
 
 
+def test_an_age_of_centuries_ends_the_reading(tmp_path: Path) -> None:
+    old = snapshot(1)
+    old["regions"][0]["age"]["aggr_intervals"] = 2**32 - 1
+    (record,) = records(snapshot(0), old)
+    recording = read_recording(written(tmp_path, [{**record, "intervals": {"sample_us": 5000, "aggr_us": 60 * 10**6}}]))
+    assert len(recording) == 1
+    assert "4294967295 times 60000000 us is no age" in (recording.damage or "")
+
+
 FOREIGN = {
     "empty": (b"", "is empty"),
     "text": (b"some text\n", "is not a recording"),

@@ -21,6 +21,9 @@ be the aggregation interval of a snapshot."""
 LONGEST_INTERVAL_US = 24 * 3600 * 10**6
 """A day; the longest that auto-tuning comes to are minutes."""
 
+LONGEST_NS = 2**62
+"""146 years, for times and ages: their sum fits into 64 bits."""
+
 LONGEST_NAME = 4096
 """Characters that are kept of a text."""
 
@@ -95,6 +98,8 @@ class Record:
         if impossible(start, end).any():
             raise ValueError("regions end before they start, overlap, or are those of several targets in one record")
         ages = _ages([region["age"] for region in regions], intervals)
+        if ages is not None and age_unit_us and int(ages.max(initial=0)) * age_unit_us * 1000 >= LONGEST_NS:
+            raise ValueError(f"{ages.max()} times {age_unit_us} us is no age")
         self.parts.append(
             Part(
                 start_ns=start_ns,
@@ -138,7 +143,7 @@ def _tuned(of_record: Intervals, sample_us: int, duration_us: int) -> Intervals:
 
 def _time(value: Any) -> int:
     time_ns = nanoseconds(value)
-    if not 0 <= time_ns < 2**63:
+    if not 0 <= time_ns < LONGEST_NS:
         raise ValueError(f"{time_ns} ns is not a time")
     return time_ns
 

@@ -24,12 +24,12 @@ class DamagedStreamError(Exception):
     """The stream is not good from here on; the message says why and, where it is known, at which byte."""
 
 
-def inflate(file: BinaryIO) -> Iterator[bytes]:
+def inflate(chunks: Iterator[bytes]) -> Iterator[bytes]:
     """Yield what a zlib stream holds, up to its end or to the last byte before the damage."""
     inflater = zlib.decompressobj()
-    position = file.tell()
+    position = 0
     while not inflater.eof:
-        chunk = file.read(CHUNK)
+        chunk = next(chunks, b"")
         if not chunk:
             raise DamagedStreamError(f"byte {position}: the compressed data end early, the file was cut off")
         untouched = inflater.copy()
@@ -41,7 +41,7 @@ def inflate(file: BinaryIO) -> Iterator[bytes]:
         yield piece
         position += len(chunk)
     surplus = len(inflater.unused_data)
-    if surplus or file.read(1):
+    if surplus or next(chunks, b""):
         raise DamagedStreamError(f"byte {position - surplus}: something follows the end of the compressed data")
 
 
@@ -55,8 +55,8 @@ def _inflate_bytewise(inflater: "zlib._Decompress", chunk: bytes, position: int)
         yield piece
 
 
-def plain(file: BinaryIO) -> Iterator[bytes]:
-    """Yield the bytes of a file that is not compressed."""
+def chunks_of(file: BinaryIO) -> Iterator[bytes]:
+    """Yield the bytes of a file, which may be a pipe; the first chunk has two unless these are all."""
     while chunk := file.read(CHUNK):
         yield chunk
 

@@ -1,11 +1,12 @@
 """From a file to a `Recording`."""
 
+import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from damon_exporter.sources.recording.join import join_records
-from damon_exporter.sources.recording.json_stream import DamagedStreamError, JsonStream, inflate, plain
+from damon_exporter.sources.recording.json_stream import DamagedStreamError, JsonStream, chunks_of, inflate
 from damon_exporter.sources.recording.model import Origin, Recording, RecordingError
 from damon_exporter.sources.recording.record import FIELDS, Record
 
@@ -48,13 +49,14 @@ def read_recording(
 
 
 def _pieces(path: Path, file: BinaryIO) -> Iterator[bytes]:
-    start = file.read(2)
-    file.seek(0)
-    if len(start) == 2 and start[0] & 0xF == 8 and int.from_bytes(start, "big") % 31 == 0:  # RFC 1950
-        return inflate(file)
-    if start.startswith(b"["):
-        return plain(file)
-    what = "is not a recording" if start else "is empty"
+    chunks = chunks_of(file)
+    first = next(chunks, b"")
+    whole = itertools.chain([first], chunks)
+    if len(first) > 1 and first[0] & 0xF == 8 and int.from_bytes(first[:2], "big") % 31 == 0:  # RFC 1950
+        return inflate(whole)
+    if first.startswith(b"["):
+        return whole
+    what = "is not a recording" if first else "is empty"
     raise RecordingError(f"{path} {what}: {_CURE}")
 
 

@@ -27,6 +27,7 @@ from damon_exporter.report.commands import report
 from damon_exporter.sources.recording import Origin, RecordingError
 from damon_exporter.state import NodeState
 from damon_exporter.stopping import Failed, StopSignal
+from damon_exporter.terminal import PrintError, print_text
 from damon_exporter.web.app import make_app
 from damon_exporter.web.listen import ListenAddress, ListenError
 
@@ -87,7 +88,7 @@ def main() -> None:
         for problem in error.problems:
             click.echo(problem, err=True)
         sys.exit(MISUSED)
-    except (RecordingError, ListenError, KernelError, Failed) as error:
+    except (RecordingError, ListenError, KernelError, Failed, PrintError) as error:
         click.echo(f"damon-exporter: {error}", err=True)
         sys.exit(FAILED)
 
@@ -131,7 +132,7 @@ def cli(
         from damon_exporter.dry_run import rehearse
 
         for line in rehearse(config, KernelPaths(**roots)):
-            click.echo(line)
+            print_text(line)
         return
     from damon_exporter import serving
 
@@ -170,7 +171,7 @@ def doctor(config_file: Path | None, **roots: Path) -> None:
     from damon_exporter.doctor import examine
 
     for finding in examine(loaded(config_file), KernelPaths(**roots)):
-        click.echo(finding)
+        print_text(str(finding))
 
 
 @cli.command()
@@ -218,7 +219,7 @@ def config_schema() -> None:
     """Print the JSON Schema of the configuration, for editors."""
     if only_checks():
         raise click.UsageError("config-schema reads no configuration: leave out --config.check, or the command")
-    click.echo(json.dumps(schema(), indent=2))
+    print_text(json.dumps(schema(), indent=2))
 
 
 cli.add_command(report)

@@ -11,8 +11,8 @@ from damon_exporter.analysis.snapshot import Snapshot, began_ns
 from damon_exporter.analysis.temperature import Column
 from damon_exporter.analysis.workingset import working_set_of_all
 from damon_exporter.report import spelling
+from damon_exporter.report.paint import HOTTEST, Paint
 from damon_exporter.report.subjects import Subject
-from damon_exporter.report.terminal import HOTTEST, Paint
 
 HEATMAP_COLUMNS = 80
 WIDEST_GAP = 4

@@ -7,13 +7,16 @@ import click
 from damon_exporter.report import access as access_report
 from damon_exporter.report import heatmap as heatmap_report
 from damon_exporter.report import wss as wss_report
+from damon_exporter.report.paint import paint_for
 from damon_exporter.report.request import Request, asks
 from damon_exporter.report.subjects import Subject
-from damon_exporter.report.terminal import paint_for
 from damon_exporter.sources.recording import RecordingError
 
 MOST_CELLS = 1000
 """Rows, or columns, of a heat map."""
+
+UNSETTLED = 20
+"""Snapshots in which the borders of regions are still being found, as damo counts them."""
 
 
 @click.group()
@@ -45,16 +48,17 @@ def _snapshot(_: click.Context, __: click.Parameter, text: str) -> int | None:
 def access(request: Request, snapshot: int | None) -> None:
     """Regions by address: size, access rate, age, and a line of heat."""
     paint = paint_for(request.color)
+    if request.watch and snapshot not in (None, -1):
+        raise click.UsageError("--watch shows what came last: leave out --snapshot, or give all")
 
-    def make(found: list[Subject]) -> list[access_report.Accesses]:
-        sections = [
-            section
-            for subject in found
-            for position in (range(max(len(subject.snapshots), 1)) if snapshot is None else [snapshot])
-            if (section := access_report.accesses(subject, position))
-        ]
+    def make(found: Iterable[Subject]) -> list[access_report.Accesses]:
+        sections: list[access_report.Accesses] = []
+        most = 0
+        for subject in found:
+            most = max(most, len(subject.snapshots))
+            positions = range(max(len(subject.snapshots), 1)) if snapshot is None else [snapshot]
+            sections += filter(None, (access_report.accesses(subject, position) for position in positions))
         if not sections:
-            most = max(len(subject.snapshots) for subject in found)
             raise RecordingError(f"there is no snapshot {snapshot}: give --snapshot 0 to {most - 1}")
         return sections
 
@@ -90,16 +94,16 @@ def _percentiles(_: click.Context, __: click.Parameter, given: tuple[int, int, i
 @click.option(
     "--exclude-samples",
     type=click.IntRange(0),
-    default=20,
-    show_default=True,
-    help="How many snapshots of each target are left out at the start.",
+    help=f"How many snapshots of each target are left out at the start.  [default: {UNSETTLED} of a recording, or 0]",
 )
 @asks
-def wss(request: Request, percentiles: range, sort_by: str, exclude_samples: int) -> None:
+def wss(request: Request, percentiles: range, sort_by: str, exclude_samples: int | None) -> None:
     """Working sets: how many bytes were accessed in a snapshot, by percentiles over all of them."""
+    if exclude_samples is None:
+        exclude_samples = UNSETTLED if request.recording else 0
     choice = wss_report.Choice(percentiles, exclude_samples, sort_by == "time")
 
-    def make(found: list[Subject]) -> list[wss_report.WorkingSets]:
+    def make(found: Iterable[Subject]) -> list[wss_report.WorkingSets]:
         return [wss_report.working_sets(subject, choice) for subject in found]
 
     request.show("wss", make, lambda sections: wss_report.lines(sections, request.raw_number))
@@ -129,10 +133,10 @@ def heatmap(request: Request, resolution: tuple[int, int], ranges: str, guides: 
     if request.raw_number and not guides:
         raise click.UsageError("--raw-number is for --guide: give --json for the heat of each cell as a number")
 
-    def guides_of(found: list[Subject]) -> list[heatmap_report.Guide]:
+    def guides_of(found: Iterable[Subject]) -> list[heatmap_report.Guide]:
         return [heatmap_report.guide(subject) for subject in found]
 
-    def maps_of(found: list[Subject]) -> list[heatmap_report.Map]:
+    def maps_of(found: Iterable[Subject]) -> list[heatmap_report.Map]:
         return [each for guide in guides_of(found) for each in heatmap_report.maps(guide, *resolution, ranges == "all")]
 
     if guides:

@@ -15,8 +15,8 @@ from damon_exporter.analysis.time_space import (
     observed_ns,
 )
 from damon_exporter.report import spelling
+from damon_exporter.report.paint import HOTTEST, Paint
 from damon_exporter.report.subjects import Subject
-from damon_exporter.report.terminal import HOTTEST, Paint
 
 UNSEEN = " "
 

@@ -1,6 +1,7 @@
 """What this host's kdamonds report now, kept in memory."""
 
 import time
+from collections import Counter
 from collections.abc import Callable
 
 from damon_exporter import recorder
@@ -18,14 +19,18 @@ class _Kept:
     def __init__(self) -> None:
         self.monitors: dict[int, RecordedMonitor] = {}
         self._snapshots: list[Snapshot] = []
+        self._earlier: Counter[int] = Counter()
 
     def append(self, snapshot: Snapshot) -> None:
         self._snapshots.append(snapshot)
 
     def take(self) -> Heard:
         """Return what has been kept since the last time."""
-        snapshots, self._snapshots = self._snapshots, []
-        return Heard(sorted(snapshots, key=lambda snapshot: snapshot.end_ns), dict(self.monitors))
+        snapshots = sorted(self._snapshots, key=lambda snapshot: snapshot.end_ns)
+        heard = Heard(snapshots, dict(self.monitors), earlier=self._earlier.copy())
+        self._snapshots = []
+        self._earlier.update(snapshot.kdamond for snapshot in snapshots)
+        return heard
 
 
 def hear_once(take: Take, paths: KernelPaths, stop: StopSignal, on_look: Callable[[int], None]) -> Heard:
@@ -40,10 +45,16 @@ def hear_on(take: Take, every: float, paths: KernelPaths, stop: StopSignal, show
     kept = _Kept()
     due = time.monotonic() + every
 
+    def show_kept() -> bool:
+        heard = kept.take()
+        if heard.snapshots:
+            show(heard)
+        return bool(heard.snapshots)
+
     def look(_: int) -> None:
         nonlocal due
-        if kept.monitors and (now := time.monotonic()) >= due and (heard := kept.take()).snapshots:
-            show(heard)
+        if (now := time.monotonic()) >= due and show_kept():
             due = now + every
 
     recorder.hear(take, paths, kept, lambda: stop.wait(0), stop.fail, look)
+    show_kept()

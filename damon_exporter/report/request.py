@@ -13,13 +13,14 @@ import click
 from damon_exporter import logs
 from damon_exporter.config import Config
 from damon_exporter.config.processes import HIGHEST_PID
+from damon_exporter.escaping import printable
 from damon_exporter.flags import Command, config_flags, duration_flag, loaded, log_flags, only_one_of, options
 from damon_exporter.kernel.paths import KernelPaths
 from damon_exporter.progress import Progress
 from damon_exporter.report.subjects import Heard, Subject, subjects
-from damon_exporter.report.terminal import CLEAR
 from damon_exporter.sources.recording import read_recording
 from damon_exporter.stopping import StopSignal
+from damon_exporter.terminal import CLEAR_SCREEN, print_text, understands_codes
 
 JSON_VERSION = 1
 """Of what --json prints: raised when a key goes or changes its meaning, not when one is added."""
@@ -35,6 +36,8 @@ class Section(Protocol):
 
 
 SectionT = TypeVar("SectionT", bound=Section)
+
+Hear = Callable[[Progress], Heard]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,18 +68,33 @@ class Request:
             raise click.UsageError(f"{given[0]} is for what runs now: leave it out, or --input")
         only_one_of(self.pid, self.monitor, ())
 
-    def _answer(self, config: Config, show: Callable[[Heard], None]) -> None:
-        """Show what is in the recording, or what is reported now: once, or again and again."""
-        if self.recording:
-            with Progress() as progress:
-                recording = read_recording(self.recording, say=progress)
-            if recording.damage:
-                click.echo(f"damon-exporter: {recording.damage}", err=True)
-            show(Heard(recording.snapshots, recording.monitors, str(recording.path)))
-            return
-        self._answer_live(config, show)
+    def show(
+        self,
+        report: str,
+        make: Callable[[Iterable[Subject]], Sequence[SectionT]],
+        lines: Callable[[Sequence[SectionT]], Iterable[str]],
+    ) -> None:
+        """Make sections of all that is asked for and print them."""
+        self._check()
+        config = loaded(self.config_file)
+        clear = CLEAR_SCREEN if self.watch and not self.as_json and understands_codes(sys.stdout) else ""
 
-    def _answer_live(self, config: Config, show: Callable[[Heard], None]) -> None:
+        def print_report(hear: Hear) -> None:
+            with Progress() as progress:
+                heard = hear(progress)
+                # What is heard now is heard of the right monitor, whatever it is called.
+                found = subjects(heard, self.monitor if self.recording else None)
+                sections = make(progress.through(found, "target"))
+                text = _json(report, sections) if self.as_json else "\n".join(lines(sections))
+            print_text(clear + text)
+
+        if self.recording:
+            print_report(functools.partial(_read, self.recording))
+        else:
+            self._listen(config, print_report)
+
+    def _listen(self, config: Config, print_report: Callable[[Hear], None]) -> None:
+        """Print what is reported now: once, or again and again."""
         from damon_exporter.recorder import Take, wanted
         from damon_exporter.report import live
 
@@ -87,34 +105,22 @@ class Request:
         paths = KernelPaths(self.sysfs, self.procfs, self.tracefs, self.rootfs)
         stop = StopSignal()
         if self.watch:
-            live.hear_on(take, seconds, paths, stop, show)
-            return
-        with Progress() as progress:
-            heard = live.hear_once(take, paths, stop, progress.snapshots)
-        show(heard)
+            live.hear_on(take, seconds, paths, stop, lambda heard: print_report(lambda _: heard))
+        else:
+            print_report(lambda progress: live.hear_once(take, paths, stop, progress.snapshots))
 
-    def show(
-        self,
-        report: str,
-        make: Callable[[list[Subject]], Sequence[SectionT]],
-        lines: Callable[[Sequence[SectionT]], Iterable[str]],
-    ) -> None:
-        """Make sections of all that is asked for and print them."""
-        self._check()
-        config = loaded(self.config_file)
 
-        def print_report(heard: Heard) -> None:
-            # What is heard now is heard of the right monitor, whatever it is called.
-            sections = make(subjects(heard, self.monitor if self.recording else None))
-            if self.as_json:
-                targets = [section.json() for section in sections]
-                text = json.dumps({"version": JSON_VERSION, "report": report, "targets": targets})
-            else:
-                text = "\n".join(lines(sections))
-            cleared = CLEAR if self.watch and not self.as_json and sys.stdout.isatty() else ""
-            click.echo(cleared + text, color=True)  # paint_for has decided on colours
+def _json(report: str, sections: Sequence[Section]) -> str:
+    targets = [section.json() for section in sections]
+    return json.dumps({"version": JSON_VERSION, "report": report, "targets": targets})
 
-        self._answer(config, print_report)
+
+def _read(file: Path, progress: Progress) -> Heard:
+    recording = read_recording(file, say=progress)
+    if recording.damage:
+        progress.clear()
+        click.echo(f"damon-exporter: {printable(recording.damage)}", err=True)
+    return Heard(recording.snapshots, recording.monitors, str(recording.path))
 
 
 def asks(command: Command) -> Command:

@@ -1,9 +1,10 @@
 """What a report has a section about: one target of one monitor."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from damon_exporter.analysis.snapshot import Snapshot
+from damon_exporter.escaping import printable
 from damon_exporter.sources.recording import RecordedMonitor, RecordingError
 
 
@@ -11,12 +12,14 @@ from damon_exporter.sources.recording import RecordedMonitor, RecordingError
 class Heard:
     """What kdamonds reported, in time order, and what is known of them by ``Snapshot.kdamond``.
 
-    ``source`` is the file, or whatever else a message names.
+    ``source`` is the file, or whatever else a message names. ``earlier`` is how many snapshots of a kdamond came before
+    these.
     """
 
     snapshots: Sequence[Snapshot]
     monitors: Mapping[int, RecordedMonitor]
     source: str = "this host"
+    earlier: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +27,7 @@ class Subject:
     """A target, with those snapshots that tell of it, and no regions but its own in them.
 
     ``target`` is its index in the kdamond, ``name`` what we or whoever recorded calls it, or empty. A monitor that
-    was restarted has had several kdamonds.
+    was restarted has had several kdamonds. ``earlier`` is how many snapshots of the kdamond came before these.
     """
 
     kdamond: int
@@ -33,11 +36,13 @@ class Subject:
     target: int
     name: str
     snapshots: tuple[Snapshot, ...]
+    earlier: int = 0
 
     @property
     def title(self) -> str:
         """A line for people."""
-        return f"monitor {self.monitor}, target {self.target}" + (f" ({self.name})" if self.name else "")
+        name = f" ({printable(self.name)})" if self.name else ""
+        return f"monitor {printable(self.monitor)}, target {self.target}{name}"
 
     def identity(self) -> dict[str, object]:
         """The keys by which reports in JSON tell whom they are about."""
@@ -61,7 +66,7 @@ def subjects(heard: Heard, monitor: str | None = None) -> list[Subject]:
         return chosen
     if not found:
         raise RecordingError(f"{heard.source} holds no snapshot: nothing to report")
-    names = ", ".join(dict.fromkeys(subject.monitor for subject in found))
+    names = ", ".join(dict.fromkeys(printable(subject.monitor) for subject in found))
     raise RecordingError(f"there is no monitor {monitor!r}, but {names}: give one of these to --monitor")
 
 
@@ -84,4 +89,5 @@ def _of_kdamond(heard: Heard, kdamond: int) -> Iterator[Subject]:
             target,
             monitor.targets.get(target, ""),
             tuple(snapshots[target]),
+            heard.earlier.get(kdamond, 0),
         )

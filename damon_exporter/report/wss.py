@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from damon_exporter.analysis.workingset import percentile_bytes, working_set_of_all
+from damon_exporter.escaping import printable
 from damon_exporter.report import spelling
 from damon_exporter.report.subjects import Subject
 
@@ -16,7 +17,7 @@ BAR_COLUMNS = 59
 class Choice:
     """Which percentiles, of which snapshots, and in which order these are ranked.
 
-    The first ``exclude_samples`` of each target are left out, as borders of regions are still being found then.
+    The first ``exclude_samples`` are left out, as borders of regions are still being found then.
     """
 
     percentiles: Sequence[int]
@@ -34,16 +35,20 @@ class WorkingSets:
     percentiles: dict[int, int]
 
     def lines(self, raw: bool) -> list[str]:
-        """As damo prints them, to the byte."""
+        """As damo prints them, to the byte; but why there is nothing only we say."""
         lines = [f"# target_id\t{self.subject.target}", "# <percentile> <wss>"]
         if not self.snapshots:
-            return [*lines, "# no snapshot"]
+            return [*lines, f"# no snapshot{self._reason()}"]
         most = max(self.percentiles.values())
         rows = [
             f"{percentile:3d} {spelling.size(value, raw):>15} |{_bar(value, most)}|"
             for percentile, value in self.percentiles.items()
         ]
         return [*lines, f"# avr:\t{spelling.size(self.average, raw)}", *rows]
+
+    def _reason(self) -> str:
+        count = len(self.subject.snapshots)
+        return f": all {count} are left out, give --exclude-samples 0" if count else ""
 
     def json(self) -> dict[str, object]:
         """What `report wss --json` holds of one target."""
@@ -57,7 +62,7 @@ class WorkingSets:
 
 def working_sets(subject: Subject, choice: Choice) -> WorkingSets:
     """Return a target's working sets."""
-    taken = subject.snapshots[choice.exclude_samples :]
+    taken = subject.snapshots[max(choice.exclude_samples - subject.earlier, 0) :]
     sizes = np.array([working_set_of_all(snapshot.regions) for snapshot in taken], np.int64)
     if not len(sizes):
         return WorkingSets(subject, 0, 0.0, {})
@@ -73,7 +78,7 @@ def lines(sections: Sequence[WorkingSets], raw: bool) -> Iterator[str]:
     for section in sections:
         if several and section.subject.kdamond != named:
             named = section.subject.kdamond
-            yield f"# monitor\t{section.subject.monitor}"
+            yield f"# monitor\t{printable(section.subject.monitor)}"
         yield from section.lines(raw)
 
 

@@ -1,22 +1,25 @@
 """What `damon-exporter report` says where there is nothing to show, or something else was meant."""
 
+import re
+import shlex
 import subprocess
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 from damo_itself import changing_snapshots
 from reporting import one_monitor, report
-from running import COMMAND, run
+from running import COMMAND, SECONDS, run
 
 from damon_exporter.cli import cli
 from damon_exporter.report.access import accesses
 from damon_exporter.report.heatmap import guide, maps
+from damon_exporter.report.paint import Paint
 from damon_exporter.report.subjects import Heard, subjects
-from damon_exporter.report.terminal import Paint
 from damon_exporter.report.wss import Choice, working_sets
-from damon_exporter.sources.recording import RecordedMonitor, RecordingError
+from damon_exporter.sources.recording import RecordedMonitor, RecordingError, write_recording
 
 
 @pytest.fixture
@@ -31,6 +34,7 @@ def file(tmp_path: Path) -> Path:
         (["wss", "--input", "r", "--duration", "3s"], "--duration is for what runs now"),
         (["heatmap", "--input", "r", "--pid", "1"], "--pid is for what runs now"),
         (["access", "--pid", "1", "--monitor", "node"], "give one of --pid, --monitor"),
+        (["access", "--watch", "--snapshot", "9"], "--watch shows what came last: leave out --snapshot, or give all"),
         (["access", "--duration", "soon"], "--duration: 'soon' is not a duration"),
         (["access", "--input", "r", "--snapshot", "last"], "'last' is neither a number, such as 0 or -1, nor all"),
         (["wss", "--input", "r", "--range", "50", "50", "1"], "START must be below STOP"),
@@ -86,6 +90,53 @@ def test_a_reader_that_has_seen_enough_is_no_error(file: Path) -> None:
         assert process.stdout.readline().startswith(b"# monitor made")
         process.stdout.close()
         assert process.stderr.read() == b""
+
+
+@pytest.mark.parametrize(
+    ("printing", "reason"),
+    [("> /dev/full", "No space left on device"), (">&-", "standard output is closed")],
+    ids=["full", "closed"],
+)
+@pytest.mark.parametrize("command", ["report access -i r", "config-schema"])
+def test_what_cannot_be_printed_ends_with_1_and_the_reason(
+    file: Path, command: str, printing: str, reason: str
+) -> None:
+    ended = in_a_shell(f"cd {file.parent} && damon-exporter {command} {printing}")
+    assert (ended.returncode, ended.stderr) == (1, f"damon-exporter: cannot print: {reason}\n")
+
+
+def test_a_report_needs_no_stderr(file: Path) -> None:
+    assert in_a_shell(f"damon-exporter 2>&- report access -i {file}").stdout == report("access", "-i", file)
+
+
+def test_a_recording_can_come_through_a_pipe(file: Path) -> None:
+    for source in (file, repacked(file)):
+        ended = in_a_shell(f"cat {source} | damon-exporter report access -i /dev/stdin")
+        assert (ended.stdout, ended.stderr) == (report("access", "-i", file), "")
+
+
+def repacked(file: Path) -> Path:
+    """Return the same recording in a file that is not compressed."""
+    plain = file.with_name("plain")
+    plain.write_bytes(zlib.decompress(file.read_bytes()))
+    return plain
+
+
+def in_a_shell(line: str) -> "subprocess.CompletedProcess[str]":
+    script = line.replace("damon-exporter", shlex.join(COMMAND))
+    return subprocess.run(["sh", "-c", script], check=False, capture_output=True, text=True, timeout=SECONDS)
+
+
+def test_names_that_anybody_may_have_chosen_send_nothing_to_a_terminal(tmp_path: Path) -> None:
+    snapshots = changing_snapshots(17, targets=1)[:22]
+    both = [replace(each, kdamond=kdamond) for each in snapshots for kdamond in (0, 1)]
+    hostile = RecordedMonitor("m\033[31m\udc80", "vaddr", {0: "a\n\033[2J"})
+    write_recording(tmp_path / "r", both, monitors={0: hostile, 1: hostile})
+    name = r"m\x1b[31m\x80"
+    assert f"# monitor {name}, target 0 (a\\x0a\\x1b[2J), snapshot 21" in report("access", "-i", tmp_path / "r")
+    assert f"# monitor\t{name}\n" in report("wss", "-i", tmp_path / "r")
+    with pytest.raises(RecordingError, match=re.escape(f"but {name}: give one of these")):
+        report("access", "-i", tmp_path / "r", "--monitor", "node")
 
 
 def test_a_target_that_has_no_regions_has_a_section_that_says_so() -> None:

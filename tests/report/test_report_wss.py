@@ -23,13 +23,19 @@ def test_of_several_kdamonds_each_is_named_where_damo_keeps_only_the_last(damo: 
     [
         ("--raw-number", "--raw_number"),
         ("--sort-by time --range 0 100 7", "--sortby time --range 0 100 7"),
-        ("--exclude-samples 60", "--exclude_samples 60"),
     ],
-    ids=["raw", "in time", "no snapshot left"],
+    ids=["raw", "in time"],
 )
 def test_each_target_is_printed_as_damo_prints_it(damo: Damo, three_targets: Path, ours: str, damos: str) -> None:
     printed = report("wss", "-i", three_targets, *ours.split())
     assert printed == damo("report", "wss", "--per_target", *damos.split(), recording=three_targets)
+
+
+def test_where_all_snapshots_are_left_out_it_is_said_why_there_is_nothing(damo: Damo, three_targets: Path) -> None:
+    printed = report("wss", "-i", three_targets, "--exclude-samples", "60")
+    assert printed.count(": all 60 are left out, give --exclude-samples 0\n") == 3
+    damos = damo("report", "wss", "--per_target", "--exclude_samples", "60", recording=three_targets)
+    assert printed.replace(": all 60 are left out, give --exclude-samples 0", "") == damos
 
 
 def test_a_snapshot_without_regions_counts_as_a_working_set_of_nothing(damo: Damo, tmp_path: Path) -> None:

@@ -1,13 +1,14 @@
-"""Colours, where there is a terminal that shows them, and its screen."""
+"""Levels of heat, in colours where there is a terminal that shows them."""
 
 import os
 import sys
 from dataclasses import dataclass
 
+from damon_exporter.terminal import understands_codes
+
 HOTTEST = 9
 """Heat is drawn in levels from 0 to this."""
 
-CLEAR = "\033[H\033[2J\033[3J"
 _COLOURS = (17, 18, 19, 54, 90, 126, 161, 196, 208, 220)
 """Of the 256 that terminals have, from dark blue over red to yellow."""
 _DARK_TEXT_FROM = 8
@@ -29,5 +30,5 @@ class Paint:
 
 def paint_for(choice: str) -> Paint:
     """Return the paint for ``auto`` (a terminal that has them, without NO_COLOR), ``always`` or ``never``."""
-    terminal = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-    return Paint(choice == "always" or (choice == "auto" and terminal))
+    wanted = understands_codes(sys.stdout) and not os.environ.get("NO_COLOR")
+    return Paint(choice == "always" or (choice == "auto" and wanted))

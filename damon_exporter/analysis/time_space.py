@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 
 from damon_exporter.analysis.snapshot import F64, U64, Regions, Snapshot, began_ns
 
+_NONE = np.empty(0, np.uint64)
+
 
 @dataclass(frozen=True, slots=True)
 class Ranges:
@@ -63,15 +65,12 @@ def observed_ns(snapshots: Sequence[Snapshot]) -> tuple[int, int]:
 
 def monitored_ranges(snapshots: Sequence[Snapshot]) -> Ranges:
     """Return the ranges that regions of one target have covered."""
-    start, end = np.empty(0, np.uint64), np.empty(0, np.uint64)
-    for snapshot in snapshots:
-        own_start, own_end = _joined(snapshot.regions.start, snapshot.regions.end)
-        start, end = _joined(np.concatenate((start, own_start)), np.concatenate((end, own_end)))
-    heat = np.zeros(len(start))
-    for regions in (snapshot.regions.only(snapshot.regions.sizes > 0) for snapshot in snapshots):
-        of_region = np.searchsorted(start, regions.start, side="right") - 1
-        accesses = regions.sizes.astype(np.float64) * regions.nr_accesses
-        heat += np.bincount(of_region, weights=accesses, minlength=len(start))
+    parts = [snapshot.regions.only(snapshot.regions.sizes > 0) for snapshot in snapshots]
+    starts = np.concatenate([_NONE, *(regions.start for regions in parts)])
+    sizes = np.concatenate([_NONE, *(regions.sizes for regions in parts)])
+    accesses = sizes.astype(np.float64) * np.concatenate([_NONE, *(regions.nr_accesses for regions in parts)])
+    start, end = _union(starts, starts + sizes)
+    heat = np.bincount(np.searchsorted(start, starts, side="right") - 1, weights=accesses, minlength=len(start))
     return Ranges(start, end, heat / (end - start))
 
 
@@ -103,9 +102,8 @@ def all_intervals_known(snapshots: Sequence[Snapshot]) -> bool:
     return all(snapshot.intervals for snapshot in snapshots)
 
 
-def _joined(start: U64, end: U64) -> tuple[U64, U64]:
-    """Return the union of ranges that have a size, in ascending order."""
-    start, end = start[end > start], end[end > start]
+def _union(start: U64, end: U64) -> tuple[U64, U64]:
+    """Return the union of ranges in ascending order; all have a size."""
     order = np.argsort(start, kind="stable")
     start, reach = start[order], np.maximum.accumulate(end[order])
     first = np.concatenate(([True], start[1:] > reach[:-1])) if len(start) else np.empty(0, np.bool_)
@@ -124,7 +122,11 @@ def _since_ns(snapshot: Snapshot, previous_end_ns: int | None) -> NDArray[np.int
 def _by_time(snapshot: Snapshot, previous_end_ns: int | None) -> Iterator[tuple[int, Regions]]:
     """Yield regions that were observed since the same time; mostly these are all."""
     since = _since_ns(snapshot, previous_end_ns)
-    for moment in np.unique(since).tolist():
+    moments = np.unique(since).tolist()
+    if len(moments) == 1:
+        yield moments[0], snapshot.regions
+        return
+    for moment in moments:
         yield moment, snapshot.regions.only(since == moment)
 
 
@@ -149,7 +151,7 @@ def _bytes_by_column(frame: Frame, regions: Regions) -> tuple[F64, F64]:
 
 def _between(edges: F64, borders: F64, amounts: F64) -> F64:
     """Return how much lies between neighbouring edges, of amounts that are spread evenly between pairs of borders."""
-    up_to = np.cumsum(amounts)
-    sums = np.column_stack((np.concatenate(([0.0], up_to[:-1])), up_to)).ravel()
-    found: F64 = np.maximum(np.diff(np.interp(edges, borders, sums)), 0.0)
+    up_to = np.concatenate(([0.0], np.cumsum(amounts))).repeat(2)[1:-1]  # at the start and the end of each pair
+    sums = np.interp(edges, borders, up_to)
+    found: F64 = np.maximum(sums[1:] - sums[:-1], 0.0)
     return found

@@ -199,9 +199,10 @@ def test_what_wakes_is_the_zigzag_area_that_has_slept_while_the_other_was_hot(pa
         first, last = (scrape.value(name, monitor="zigzag", **labels) for scrape in (patterns[0], patterns[-1]))
         return last - first
 
-    turns = grown("damon_observed_seconds_total") / ZIGZAG_DWELL
+    turns = int(grown("damon_observed_seconds_total") // ZIGZAG_DWELL)
     up_to = {le: grown("damon_reaccess_idle_age_seconds_bucket", le=le) for le in ("5.0", "15.0", "+Inf")}
-    assert (up_to["15.0"] - up_to["5.0"]) / MIB == pytest.approx(95.4 * turns, abs=95.4 * (0.5 + 0.1 * turns))
+    # One turn more may have been seen. Where a region crosses a border, a part of the area is said to be hot all along.
+    assert 0.6 * turns <= (up_to["15.0"] - up_to["5.0"]) / MIB / 95.4 <= 1.2 * (turns + 1)
     assert up_to["+Inf"] - up_to["15.0"] <= 0.1 * up_to["15.0"]
 
 

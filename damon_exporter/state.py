@@ -176,13 +176,22 @@ class TraceState:
 
 
 @dataclass(frozen=True, slots=True)
+class Pushed:
+    """How pushing by OTLP goes: when a receiver last took everything (Unix time, s; 0 if never), and what was lost."""
+
+    last_success_timestamp: float = 0.0
+    dropped_points: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class NodeState:
     """Everything that the exporter knows about this host at one moment.
 
     ``ready`` is False only while a kdamond that should report does not; ``reasons`` are sentences for people:
     why nothing is watched, why control is blocked, and what cures it. ``pod_labels`` maps (namespace, pod) to the
     allowed ones of its labels; ``unnamed_containers`` is how many containers were met whose pod nothing names.
-    Counters of schemes count since ``started`` (Unix time, s).
+    Counters of schemes count since ``started`` (Unix time, s). ``pushed`` is None unless metrics are pushed, and until
+    they are collected: who pushes does so after publishing.
     """
 
     ready: bool
@@ -203,3 +212,4 @@ class NodeState:
     max_series: int = 20_000
     pod_labels: Mapping[tuple[str, str], Mapping[str, str]] = field(default_factory=dict)
     unnamed_containers: int = 0
+    pushed: Pushed | None = None

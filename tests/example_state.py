@@ -12,6 +12,7 @@ from damon_exporter.state import (
     MonitorState,
     NodeState,
     Owner,
+    Pushed,
     SchemeState,
     TargetState,
     TraceState,
@@ -173,6 +174,7 @@ STATE = NodeState(
     kernel_release="7.3.4+deb14-cloud-amd64",
     pod_labels={("shop", "cart-7d9c"): {"app": "cart", "app.kubernetes.io/version": "2.1"}},
     unnamed_containers=1,
+    pushed=Pushed(last_success_timestamp=1_790_000_000.5, dropped_points=204),
 )
 
 RECORDING = replace(

@@ -519,6 +519,22 @@ EXPORTER = Section(
             "When a good configuration was last read, in seconds since the epoch.",
             _SELF,
         ),
+        Metric(
+            "damon_exporter_otlp_last_success_timestamp_seconds",
+            Kind.GAUGE,
+            (),
+            "When a receiver of OTLP last took a whole push, in seconds since the epoch; 0 before the first. Absent "
+            "unless otlp is configured.",
+            _SELF,
+        ),
+        Metric(
+            "damon_exporter_otlp_dropped_points_total",
+            Kind.COUNTER,
+            (),
+            "Data points of pushes that were given up, and those that the receiver rejected. The next push has the "
+            "newest value of each. Absent unless otlp is configured.",
+            _SELF,
+        ),
     ),
 )
 

@@ -10,10 +10,9 @@ from prometheus_client import CollectorRegistry
 from prometheus_client import exposition as text
 from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.openmetrics import exposition as openmetrics
-from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
-from damon_exporter.metrics.prometheus import families
+from damon_exporter.metrics.collected import Collected
 from damon_exporter.state import NodeState
 
 _GZIP_LEVEL = 6  # level 9 takes three times as long and saves 1 % (20 000 series)
@@ -42,14 +41,10 @@ class Rendering:
 
 
 class Exposition:
-    """Renders published states, each once per format and compression for all scrapes together.
+    """Renders published states, each once per format and compression for all scrapes together."""
 
-    ``process_*`` comes from this process' own /proc, whatever procfs the exporter watches, and is read when a
-    state is rendered.
-    """
-
-    def __init__(self) -> None:
-        self._process = ProcessCollector(registry=None)
+    def __init__(self, collected: Collected | None = None) -> None:
+        self._collected = collected or Collected()
         self._lock = threading.Lock()
         self._state: NodeState | None = None
         self._rendered: dict[tuple[Format, bool], bytes] = {}
@@ -77,17 +72,16 @@ class Exposition:
 
     def _encode(self, state: NodeState, output: Format, names: Sequence[str] = ()) -> bytes:
         registry = CollectorRegistry(support_collectors_without_names=True)
-        registry.register(_StateCollector(state))
-        registry.register(self._process)
+        registry.register(_AlreadyCollected(self._collected(state)))
         return _ENCODERS[output](registry.restricted_registry(names) if names else registry)
 
 
-class _StateCollector(Collector):
-    def __init__(self, state: NodeState) -> None:
-        self._state = state
+class _AlreadyCollected(Collector):
+    def __init__(self, families: Sequence[Family]) -> None:
+        self._families = families
 
     def collect(self) -> Iterable[Family]:
-        return families(self._state)
+        return self._families
 
 
 def negotiate(accept: str) -> Format:

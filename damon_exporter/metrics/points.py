@@ -190,3 +190,6 @@ def _exporter(state: NodeState) -> Iterator[Point]:
     yield Point("damon_exporter_publish_duration_seconds", (), state.publish_duration_seconds)
     yield Point("damon_exporter_config_last_reload_successful", (), not state.config_reload_failed)
     yield Point("damon_exporter_config_last_reload_success_timestamp_seconds", (), state.config_loaded_timestamp)
+    if state.pushed is not None:
+        yield Point("damon_exporter_otlp_last_success_timestamp_seconds", (), state.pushed.last_success_timestamp)
+        yield Point("damon_exporter_otlp_dropped_points_total", (), state.pushed.dropped_points)

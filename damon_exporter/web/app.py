@@ -5,6 +5,7 @@ from http import HTTPStatus
 from urllib.parse import parse_qs
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
+from damon_exporter.metrics.collected import Collected
 from damon_exporter.metrics.exposition import Exposition
 from damon_exporter.state import NodeState
 from damon_exporter.web import api, live
@@ -22,14 +23,17 @@ Page = Callable[[NodeState, WSGIEnvironment], Response]
 
 
 def make_app(
-    current: Callable[[], NodeState], telemetry_path: str = "/metrics", reload: Reload | None = None
+    current: Callable[[], NodeState],
+    telemetry_path: str = "/metrics",
+    reload: Reload | None = None,
+    collected: Collected | None = None,
 ) -> WSGIApplication:
     """The application that serves what ``current`` returns; it is called once per request and must not block.
 
     ``telemetry_path`` may be ``/``, which leaves no landing page. ValueError if it is no path or is taken. ``reload``
-    may block; None turns it off.
+    may block; None turns it off. ``collected`` is shared with who pushes the same.
     """
-    pages = _pages(telemetry_path)
+    pages = _pages(telemetry_path, Exposition(collected))
 
     def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         state = current()
@@ -48,9 +52,7 @@ def make_app(
     return app
 
 
-def _pages(telemetry_path: str) -> dict[str, Page]:
-    exposition = Exposition()
-
+def _pages(telemetry_path: str, exposition: Exposition) -> dict[str, Page]:
     def metrics(state: NodeState, environ: WSGIEnvironment) -> Response:
         rendering = exposition.render(
             state,

@@ -142,7 +142,9 @@ def cli(
 
 @cli.command()
 @click.argument("recording", type=click.Path(path_type=Path), required=False)
-@click.option("--config.file", "config_file", type=click.Path(path_type=Path), help="For its `export` part.")
+@click.option(
+    "--config.file", "config_file", type=click.Path(path_type=Path), help="For its `export` and `otlp` parts."
+)
 @serving_flags
 @log_flags
 def demo(
@@ -158,10 +160,10 @@ def demo(
     from damon_exporter.sources.recording import read_recording
 
     logs.set_up(log_level, log_format)
-    export = loaded(config_file).export
+    config = loaded(config_file)
     with resources.as_file(resources.files("damon_exporter") / "recordings/demo.damon") as shipped:
         played = read_recording(recording or shipped)
-    serving.serve_recording(played, export, serving.WebFlags(addresses, telemetry_path))
+    serving.serve_recording(played, config, serving.WebFlags(addresses, telemetry_path))
 
 
 @cli.command()

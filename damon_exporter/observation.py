@@ -99,6 +99,8 @@ class Observation:
         for key in FIXED:
             if getattr(config.kernel, key) != getattr(self._config.kernel, key):
                 raise Unsupported(f"kernel.{key} cannot be changed by a reload: restart the exporter for that")
+        if config.otlp != self._config.otlp:
+            raise Unsupported("otlp cannot be changed by a reload: restart the exporter for that")
 
     def _make_passes(self, config: Config) -> Passes | None:
         asked = config.attribution

@@ -7,15 +7,19 @@ from collections.abc import Callable
 class Repeating:
     """Does ``work`` from `start` until `stop`; it returns how long (s) to rest until it is done again.
 
-    ``on_failure`` is called if the thread ends for a reason that nobody has foreseen.
+    ``on_failure`` is called if the thread ends for a reason that nobody has foreseen. ``patience`` (s) is how long
+    `stop` waits for the work under way, which is left behind then; None: until it is done.
     """
 
-    def __init__(self, name: str, work: Callable[[], float], on_failure: Callable[[], None]) -> None:
+    def __init__(
+        self, name: str, work: Callable[[], float], on_failure: Callable[[], None], patience: float | None = None
+    ) -> None:
         self._work = work
         self._on_failure = on_failure
         self._awake = threading.Event()
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=name)
+        self._patience = patience
+        self._thread = threading.Thread(target=self._run, name=name, daemon=patience is not None)
 
     def start(self) -> None:
         """Begin to work."""
@@ -26,10 +30,10 @@ class Repeating:
         self._awake.set()
 
     def stop(self) -> None:
-        """Stop when the work under way is done."""
+        """Stop when the work under way is done, or patience has ended."""
         self._stopping.set()
         self._awake.set()
-        self._thread.join()
+        self._thread.join(self._patience)
 
     def _run(self) -> None:
         try:

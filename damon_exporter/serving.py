@@ -1,12 +1,14 @@
 """From a command line to a process that serves: threads started in order, stopped in the opposite one."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from damon_exporter.config import Config, Export
+from damon_exporter.config import Config, ConfigError, Otlp
 from damon_exporter.kernel.paths import KernelPaths
+from damon_exporter.metrics.collected import Collected
 from damon_exporter.observation import Observation
 from damon_exporter.player import Player
 from damon_exporter.published import Published
@@ -37,21 +39,25 @@ def serve(config: Config, config_file: Path | None, paths: KernelPaths, web: Web
     reloader = Reloader(config_file)
     stop = StopSignal(reloader.on_signal)
     published = Published(NodeState(ready=True, reasons=("starting",)))
-    app = make_app(published, web.telemetry_path, reloader.answer if web.lifecycle else None)
-    with Server(web.addresses, app) as server:
+    collected = Collected()
+    push = _push(config.otlp, published, collected, stop.fail)
+    app = make_app(published, web.telemetry_path, reloader.answer if web.lifecycle else None, collected)
+    with Server(web.addresses, app) as server, push:
         _say_where(server, web.telemetry_path)
         with Observation(config, paths, published, stop.fail) as observation, reloader.reloading(observation):
             stop.wait()
             log.info("stopping")
 
 
-def serve_recording(recording: Recording, export: Export, web: WebFlags) -> None:
-    """Serve a recording's numbers until told to stop."""
+def serve_recording(recording: Recording, config: Config, web: WebFlags) -> None:
+    """Serve a recording's numbers until told to stop; raises `Failed` if the thread that pushes ends before."""
     stop = StopSignal()
     if recording.damage:
         log.error("%s", recording.damage)
-    player = Player(recording, export)
-    with Server(web.addresses, make_app(player.published, web.telemetry_path)) as server:
+    player = Player(recording, config.export)
+    collected = Collected()
+    push = _push(config.otlp, player.published, collected, stop.fail)
+    with Server(web.addresses, make_app(player.published, web.telemetry_path, collected=collected)) as server, push:
         _say_where(server, web.telemetry_path)
         player.start()
         try:
@@ -63,3 +69,16 @@ def serve_recording(recording: Recording, export: Export, web: WebFlags) -> None
 def _say_where(server: Server, telemetry_path: str) -> None:
     for address in server.bound:
         log.info("serving http://%s:%d%s", address.host or "localhost", address.port, telemetry_path)
+
+
+def _push(
+    otlp: Otlp | None, published: Published, collected: Collected, on_failure: Callable[[], None]
+) -> AbstractContextManager[object]:
+    """Return what pushes while it is entered, if anything is to; raises `ConfigError` if that is not installed."""
+    if otlp is None:
+        return nullcontext()
+    try:
+        from damon_exporter.push import Push
+    except ImportError as error:
+        raise ConfigError([f"otlp: {error.name} is not installed; pip install 'damon-exporter[otlp]'"]) from error
+    return Push(otlp.endpoint, otlp.interval, published, collected, on_failure)

@@ -18,6 +18,7 @@ from damon_exporter.config import (
     ConfigError,
     FixedIntervals,
     Match,
+    Otlp,
     PodMatch,
     load,
     schema,
@@ -235,6 +236,8 @@ def test_every_value_about_cgroups_and_pods_arrives_as_its_user_needs_it() -> No
     assert loaded.kubernetes.pod_labels == ("app.kubernetes.io/name", "team")
     assert loaded.kubernetes.token_file == Path("/run/secrets/token")
     assert loaded.kubernetes.ca_file == Path("/etc/kubernetes/pki/ca.crt")
+    assert loaded.otlp == Otlp(endpoint="https://collector.example:4318/v1/metrics", interval="30s")
+    assert loaded.otlp.interval == 30.0
 
 
 @pytest.mark.parametrize("host", ["localhost", "node-1.Example.com.", "n_1", "10.0.0.7", "[::1]", "a" * 63, "1a"])
@@ -321,7 +324,7 @@ def test_a_problem_in_one_part_does_not_hide_those_of_others() -> None:
     assert problems_of("{kernel: {source: sysfs}, monitors: [{name: a, intervals: {aggregation: 25s}}], x: 1}") == [
         "monitors[0].operations: missing; it has no default, so write it",
         "monitors[0].intervals.aggregation: 25s is too long with kernel.source sysfs; the most is 20s",
-        "x: unknown key; known here: kernel, monitors, monitors_from, attribution, export, kubernetes",
+        "x: unknown key; known here: kernel, monitors, monitors_from, attribution, export, kubernetes, otlp",
     ]
 
 
@@ -459,6 +462,8 @@ BEYOND_AN_EDITOR = {
     "min-above-max",
     "not-ascending",
     "operations",
+    "otlp-too-often",
+    "otlp-too-rarely",
     "pod-labels-without-kubelet",
     "probes-in-themselves",
     "quotas-in-themselves",

@@ -8,6 +8,7 @@ from damon_exporter.config.loading import load
 from damon_exporter.config.messages import ConfigError
 from damon_exporter.config.model import Config, Export, Heatmap, Kernel, WorkingSet
 from damon_exporter.config.monitors import Monitor, Regions
+from damon_exporter.config.otlp import Otlp
 from damon_exporter.config.processes import Match, Processes
 from damon_exporter.config.quotas import Quotas
 from damon_exporter.config.scheme_filters import ProbeFilter, SchemeFilter
@@ -25,6 +26,7 @@ __all__ = [
     "Kubernetes",
     "Match",
     "Monitor",
+    "Otlp",
     "PodMatch",
     "ProbeFilter",
     "Processes",

@@ -1,14 +1,13 @@
 """Pods as Kubernetes knows them: where their names and labels come from, and which of them are meant."""
 
 import re
-from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Annotated, Self
-from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from damon_exporter.config.fields import Section, Written, as_written, printable_text
+from damon_exporter.config.urls import LONGEST_URL, split_whole
 from damon_exporter.patterns import NameGlob
 from damon_exporter.units import shown
 
@@ -20,7 +19,6 @@ SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?"
 _DOMAIN = r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?"
 _LABEL_KEY = rf"(?:({_DOMAIN})/)?({_LABEL})"
-_HOST = r"(?!.{254})(?:(?!-)[a-z0-9_-]{1,63}(?<!-)\.)*(?!-)[a-z0-9_-]{1,63}(?<!-)\.?"
 _NAME_GLOB = r"[a-z0-9.*?-]+"
 
 
@@ -51,26 +49,15 @@ def _label_value(value: object) -> str:
 
 def _kubelet_url(value: object) -> str:
     """The URL without a slash at its end."""
-    url = printable_text(value, 2048)
-    try:
-        parts = urlsplit(url)
-        is_whole = _is_host(parts.hostname or "", bracketed="[" in parts.netloc) and parts.port != 0
-    except ValueError:  # brackets without an IPv6 address, a port that is no number
-        is_whole = False
-    if not is_whole or not url.isascii() or " " in url or parts.scheme != "https":
+    url = printable_text(value, LONGEST_URL)
+    parts = split_whole(url, ("https",))
+    if parts is None:
         raise ValueError(f"{shown(url)} is not the URL of a kubelet; write for example https://localhost:10250")
     if "@" in parts.netloc:
         raise ValueError("holds a user name, which a kubelet does not ask for; leave it out, and see token_file")
     if parts.query or parts.fragment:
         raise ValueError(f"{shown(url)} has a ? or #; write only what stands before /pods")
     return url.rstrip("/")
-
-
-def _is_host(host: str, bracketed: bool) -> bool:
-    """Is it an address, or a name that could be looked up? Brackets are for IPv6 alone; raises ValueError otherwise."""
-    if bracketed:
-        return bool(IPv6Address(host))
-    return bool(IPv4Address(host)) if re.fullmatch(r"[0-9.]+", host) else bool(re.fullmatch(_HOST, host))
 
 
 def _file(value: object) -> Path:

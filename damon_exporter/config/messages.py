@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 UNAVAILABLE = frozenset(
     {
         "export.addresses",
-        "otlp",
     }
 )
 

@@ -23,6 +23,7 @@ from damon_exporter.config.fields import (
 )
 from damon_exporter.config.kubernetes import Kubernetes
 from damon_exporter.config.monitors import Monitor
+from damon_exporter.config.otlp import Otlp
 
 MOST_BANDS = 32
 MOST_MONITORS = 16
@@ -160,3 +161,4 @@ class Config(Section):
     kubernetes: Kubernetes | None = Field(
         default=None, description="Ask the kubelet for names and labels of pods; off unless given."
     )
+    otlp: Otlp | None = Field(default=None, description="Push metrics by OTLP, too; off unless given.")

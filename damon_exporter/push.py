@@ -1,0 +1,103 @@
+"""The thread that pushes what is published to a receiver of OTLP. It reads the published state, never the kernel.
+
+Every value is the last one, or a sum of all before: of what could not be pushed nothing is kept, as the next push has
+the newest. So a receiver may be away for as long as it likes, and costs no memory.
+"""
+
+import logging
+import os
+import time
+from collections.abc import Callable
+from typing import Self
+
+from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+from opentelemetry.sdk.environment_variables import OTEL_EXPORTER_OTLP_METRICS_TIMEOUT, OTEL_EXPORTER_OTLP_TIMEOUT
+from opentelemetry.sdk.metrics.export import MetricExportResult
+
+from damon_exporter.metrics.collected import Collected
+from damon_exporter.metrics.otlp import Adapter, number_of_points, resource
+from damon_exporter.published import Published
+from damon_exporter.receiver import Answers
+from damon_exporter.repeating import Repeating
+from damon_exporter.state import Pushed
+
+log = logging.getLogger(__name__)
+
+LONGEST_TRY = 10.0
+"""How long (s) a push is tried at most, and never longer than the interval, unless the environment says how long."""
+
+LONGEST_REST = 300.0
+"""How long (s) a receiver is left alone at most, whatever it asks for."""
+
+PATIENCE = 0.5
+"""How long (s) a push that is under way is waited for on exit: a receiver that hangs shall not hold us."""
+
+
+class Push:
+    """Pushes to ``endpoint`` every ``interval`` (s) within a ``with`` block. ``on_failure`` is that of `Repeating`.
+
+    A push that a receiver may take later is tried again, with pauses that double, until its time is over. Then its
+    points count as dropped.
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        interval: float,
+        published: Published,
+        collected: Collected,
+        on_failure: Callable[[], None],
+    ) -> None:
+        self._receiver = endpoint.partition("?")[0]  # a query may hold a secret
+        self._interval = interval
+        self._published = published
+        self._collected = collected
+        self._answers = Answers()
+        self._exporter = OTLPMetricExporter(endpoint, session=self._answers, timeout=_longest_try(interval))
+        logging.getLogger("opentelemetry.exporter.otlp").setLevel(logging.CRITICAL)  # we say it, and only once
+        self._adapter = Adapter(resource(), time.time())
+        self._told: str | None = ""
+        self._thread = Repeating("otlp", self._work, on_failure, PATIENCE)
+        collected.pushed = self._pushed = Pushed()
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._exporter.shutdown()  # ends its pauses
+        self._thread.stop()
+
+    def _work(self) -> float:
+        due = time.monotonic() + self._interval
+        self._push()
+        return max(due - time.monotonic(), min(self._answers.retry_after, LONGEST_REST), 0.0)
+
+    def _push(self) -> None:
+        data = self._adapter.metrics(self._collected(self._published()), time.time_ns())
+        self._answers.begin()
+        taken = self._exporter.export(data) is MetricExportResult.SUCCESS
+        lost = self._answers.rejected if taken else number_of_points(data)
+        self._note(lost)
+        self._tell(self._answers.problem)
+
+    def _note(self, lost: int) -> None:
+        before = self._pushed
+        succeeded = before.last_success_timestamp if lost else time.time()
+        self._collected.pushed = self._pushed = Pushed(succeeded, before.dropped_points + lost)
+
+    def _tell(self, problem: str | None) -> None:
+        """Log what has changed."""
+        if problem == self._told:
+            return
+        self._told = problem
+        if problem:
+            log.error("pushing to %s fails: %s; points are dropped until it goes on", self._receiver, problem)
+        else:
+            log.info("pushing to %s every %g s", self._receiver, self._interval)
+
+
+def _longest_try(interval: float) -> float | None:
+    """Return how long (s) a push is tried; None: as long as the environment says."""
+    said = os.environ.get(OTEL_EXPORTER_OTLP_METRICS_TIMEOUT) or os.environ.get(OTEL_EXPORTER_OTLP_TIMEOUT)
+    return None if said else min(LONGEST_TRY, interval)

@@ -1,0 +1,115 @@
+"""What a receiver of OTLP answers, which the exporter library keeps to itself, or takes for success."""
+
+import ssl
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+import requests
+from google.protobuf.message import DecodeError
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
+from urllib3 import Retry
+from urllib3.exceptions import InvalidHeader
+
+CONTENT_TYPE = "application/x-protobuf"
+MOST_BYTES = 1 << 16
+"""More is no answer of a receiver, and is not read."""
+
+
+class NotTaken(Exception):
+    """A push has not been taken, and trying the same receiver again at once is of no use; the message says why."""
+
+
+class Answers(requests.Session):
+    """Sends pushes and looks at what comes back.
+
+    ``problem`` is a sentence about the last try of a push, None if it was taken; ``rejected`` is how many of its points
+    the receiver has rejected, and ``retry_after`` (s) how long it asks to be left alone.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begin()
+
+    def begin(self) -> None:
+        """Forget the push before."""
+        self.problem: str | None = "it could not be encoded, or is larger than 64 MiB: lower export.max_series"
+        self.rejected = 0
+        self.retry_after = 0.0
+
+    def request(self, *arguments: Any, **options: Any) -> requests.Response:
+        """Make one try; raises what `requests` does, and `NotTaken`."""
+        try:
+            answer = super().request(*arguments, **{**options, "allow_redirects": False, "stream": True})
+            self._look_at(answer)
+        except Exception as error:
+            self.problem = _reason(error)
+            raise
+        return answer
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """Nowhere: what stands in the body of a redirect would be read to its end."""
+
+    def _look_at(self, answer: requests.Response) -> None:
+        with answer:
+            self.retry_after = _retry_after(answer)
+            self.problem = None
+            if answer.status_code < HTTPStatus.MULTIPLE_CHOICES:
+                self._count_rejected(answer)
+            elif answer.status_code < HTTPStatus.BAD_REQUEST:
+                raise NotTaken(
+                    f"it redirects ({answer.status_code}), which is not followed: give the receiver's own URL"
+                )
+            else:
+                self.problem = f"it answers {answer.status_code}: {REFUSALS.get(answer.status_code, OTHERWISE)}"
+
+    def _count_rejected(self, answer: requests.Response) -> None:
+        body = answer.raw.read(MOST_BYTES + 1, decode_content=True)
+        if not body:
+            return  # as Prometheus answers
+        try:
+            if len(body) > MOST_BYTES or not answer.headers.get("Content-Type", "").startswith(CONTENT_TYPE):
+                raise DecodeError
+            partial = ExportMetricsServiceResponse.FromString(body).partial_success
+        except DecodeError:
+            raise NotTaken(
+                f"it answers {answer.status_code} with something else than OTLP: give the whole URL of the receiver"
+            ) from None
+        self.rejected = partial.rejected_data_points
+        if self.rejected:
+            self.problem = f"it rejects data points: {partial.error_message[:200] or 'it does not say why'}"
+
+
+OTHERWISE = "see its log"
+REFUSALS: Mapping[int, str] = {
+    HTTPStatus.UNAUTHORIZED: "give credentials in OTEL_EXPORTER_OTLP_HEADERS",
+    HTTPStatus.FORBIDDEN: "give credentials in OTEL_EXPORTER_OTLP_HEADERS",
+    HTTPStatus.NOT_FOUND: "give the whole URL; Prometheus needs --web.enable-otlp-receiver",
+    HTTPStatus.METHOD_NOT_ALLOWED: "give the whole URL of a receiver of OTLP over HTTP",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "let it take larger requests, or lower export.max_series",
+    HTTPStatus.TOO_MANY_REQUESTS: "push more rarely, or let it take more",
+}
+
+
+def _retry_after(answer: requests.Response) -> float:
+    try:
+        return Retry().get_retry_after(answer.raw) or 0.0
+    except InvalidHeader:
+        return 0.0
+
+
+def _reason(error: BaseException) -> str:
+    """Say what lies beneath, as requests wraps it in several layers, some with addresses of objects."""
+    if isinstance(error, NotTaken):
+        return str(error)
+    while beneath := error.__cause__ or error.__context__:
+        error = beneath
+    if isinstance(error, TimeoutError):
+        return "it takes too long: see whether it is overloaded, and the URL right"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted ({error.verify_message}): see OTEL_EXPORTER_OTLP_CERTIFICATE"
+    if isinstance(error, ssl.SSLError):
+        return f"there is no TLS with it ({error.reason}): see the URL and OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE"
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror.lower()}: see whether it runs, and the URL right"
+    return f"no whole answer has come ({type(error).__name__}: {str(error)[:200]})"

@@ -57,6 +57,7 @@ class Push:
         logging.getLogger("opentelemetry.exporter.otlp").setLevel(logging.CRITICAL)  # we say it, and only once
         self._adapter = Adapter(resource(), time.time())
         self._told: str | None = ""
+        self._ending = False
         self._thread = Repeating("otlp", self._work, on_failure, PATIENCE)
         collected.pushed = self._pushed = Pushed()
 
@@ -65,6 +66,7 @@ class Push:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._ending = True
         self._exporter.shutdown()  # ends its pauses
         self._thread.stop()
 
@@ -77,6 +79,8 @@ class Push:
         data = self._adapter.metrics(self._collected(self._published()), time.time_ns())
         self._answers.begin()
         taken = self._exporter.export(data) is MetricExportResult.SUCCESS
+        if self._ending:
+            return  # whatever became of it, nobody is to be told any more
         lost = self._answers.rejected if taken else number_of_points(data)
         self._note(lost)
         self._tell(self._answers.problem)

@@ -29,6 +29,7 @@ class Answers(requests.Session):
 
     def __init__(self) -> None:
         super().__init__()
+        self.auth = _as_it_is  # .netrc would take the place of the headers that are configured
         self.begin()
 
     def begin(self) -> None:
@@ -40,7 +41,10 @@ class Answers(requests.Session):
     def request(self, *arguments: Any, **options: Any) -> requests.Response:
         """Make one try; raises what `requests` does, and `NotTaken`."""
         try:
-            answer = super().request(*arguments, **{**options, "allow_redirects": False, "stream": True})
+            # The certificate that is configured is not used where the environment names others for everybody, unless
+            # it is asked for here.
+            options = {**options, "verify": self.verify, "allow_redirects": False, "stream": True}
+            answer = super().request(*arguments, **options)
             self._look_at(answer)
         except Exception as error:
             self.problem = _reason(error)
@@ -78,6 +82,10 @@ class Answers(requests.Session):
         self.rejected = partial.rejected_data_points
         if self.rejected:
             self.problem = f"it rejects data points: {partial.error_message[:200] or 'it does not say why'}"
+
+
+def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    return request
 
 
 OTHERWISE = "see its log"

@@ -1,0 +1,292 @@
+"""Pushing to receivers of OTLP that are as receivers are: away, slow, busy, or something else altogether."""
+
+import gc
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import tracemalloc
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler
+
+import pytest
+from driving import wait_for
+from example_state import STATE
+from otlp_receiver import AUTHORITY, TAKE, Answer, Receiver, receiver, rejecting, slow, status
+from prometheus_server import free_address
+from running import COMMAND, ConfigFlag, Running
+
+from damon_exporter.metrics.collected import Collected
+from damon_exporter.published import Published
+from damon_exporter.push import Push
+from damon_exporter.state import Pushed
+from damon_exporter.web.app import make_app
+from damon_exporter.web.server import Server
+
+DEMO = (*COMMAND, "demo")
+OFTEN = 0.1
+AT_ONCE = 1.0
+"""How long (s) a scrape may take."""
+
+
+class Pushing:
+    """What pushes, and what it says of itself."""
+
+    def __init__(self, endpoint: str, interval: float) -> None:
+        self.published = Published(replace(STATE, pushed=None))
+        self.collected = Collected()
+        self.push = Push(endpoint, interval, self.published, self.collected, lambda: os._exit(1))
+
+    @property
+    def pushed(self) -> Pushed:
+        assert self.collected.pushed is not None
+        return self.collected.pushed
+
+
+@contextmanager
+def pushing(endpoint: str, interval: float = OFTEN) -> Iterator[Pushing]:
+    run = Pushing(endpoint, interval)
+    with run.push:
+        yield run
+
+
+@pytest.fixture
+def played() -> Iterator[Receiver]:
+    with receiver() as played:
+        yield played
+
+
+def points_of(played: Receiver) -> int:
+    """How many points its last push had."""
+    return sum(
+        len((metric.gauge if metric.HasField("gauge") else metric.sum).data_points)
+        for resource in played.last.resource_metrics
+        for metric in resource.scope_metrics[0].metrics
+    )
+
+
+def scraped(address: str) -> str:
+    with urllib.request.urlopen(f"http://{address}/metrics", timeout=AT_ONCE) as answer:
+        return answer.read().decode()
+
+
+# What receivers do
+
+
+BAD: dict[str, tuple[Answer, str]] = {
+    "hangs": (slow(0.5, TAKE), "it takes too long"),
+    "is busy": (status(429, Retry_After="0"), "it answers 429: push more rarely"),
+    "is unavailable": (status(503), "it answers 503: see its log"),
+    "redirects": (status(301, Location="/elsewhere"), "it redirects (301), which is not followed"),
+    "redirects to nowhere": (status(304), "it redirects (304)"),
+    "is a web page": (status(200, b"<html>", Content_Type="text/html"), "it answers 200 with something else than OTLP"),
+    "is garbage": (
+        status(200, b"\xff" * 99, Content_Type="application/x-protobuf"),
+        "it answers 200 with something else than OTLP",
+    ),
+    "is endless": (
+        status(200, b"\0" * 1_000_000, Content_Type="application/x-protobuf"),
+        "it answers 200 with something else than OTLP",
+    ),
+    "is no receiver": (status(404), "it answers 404: give the whole URL"),
+    "knows no such status": (status(599), "it answers 599: see its log"),
+    "wants credentials": (status(401), "it answers 401: give credentials in OTEL_EXPORTER_OTLP_HEADERS"),
+}
+
+
+@pytest.mark.parametrize(("answer", "cause"), BAD.values(), ids=BAD)
+def test_what_a_bad_receiver_does_not_take_is_counted_until_it_recovers(
+    answer: Answer, cause: str, played: Receiver, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    played.answer = answer
+    with pushing(played.endpoint) as run:
+        wait_for(lambda: run.pushed.dropped_points > 2 * points_of(played) > 0)
+        assert run.pushed.dropped_points % points_of(played) == 0
+        assert run.pushed.last_success_timestamp == 0
+        played.answer = TAKE
+        wait_for(lambda: run.pushed.last_success_timestamp)
+    first, *others = [record.getMessage() for record in caplog.records]
+    assert f"pushing to {played.endpoint} fails: {cause}" in first
+    assert others == [f"pushing to {played.endpoint} every 0.1 s"]
+
+
+def test_points_that_are_rejected_are_counted_and_the_cause_is_told(
+    played: Receiver, caplog: pytest.LogCaptureFixture
+) -> None:
+    played.answer = rejecting(7, "too old")
+    with pushing(played.endpoint) as run:
+        wait_for(lambda: run.pushed.dropped_points >= 14)
+        assert run.pushed.dropped_points % 7 == 0
+        assert run.pushed.last_success_timestamp == 0
+    (record,) = caplog.records
+    assert "it rejects data points: too old" in record.getMessage()
+
+
+def test_an_answer_without_a_body_is_one(played: Receiver) -> None:
+    played.answer = status(200)
+    with pushing(played.endpoint) as run:
+        wait_for(lambda: run.pushed.last_success_timestamp)
+        assert run.pushed.dropped_points == 0
+
+
+def test_a_receiver_that_comes_back_gets_the_newest_values(caplog: pytest.LogCaptureFixture) -> None:
+    address = free_address()
+    with pushing(f"http://{address}/v1/metrics") as run:
+        wait_for(lambda: run.pushed.dropped_points)
+        run.published.replace(replace(STATE, snapshots_incomplete=99))
+        with receiver(address) as played:
+            wait_for(lambda: run.pushed.last_success_timestamp)
+            values = {
+                metric.name: metric.sum.data_points[0].as_double
+                for metric in played.last.resource_metrics[0].scope_metrics[0].metrics
+                if metric.sum.data_points
+            }
+    assert values["damon.exporter_snapshots_incomplete"] == 99
+    assert "connection refused: see whether it runs" in caplog.text
+
+
+def test_a_push_is_tried_again_before_it_is_given_up(played: Receiver) -> None:
+    answers = iter([status(503), TAKE])
+
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        next(answers)(request)
+
+    played.answer = answer
+    with pushing(played.endpoint, interval=30) as run:
+        wait_for(lambda: run.pushed.last_success_timestamp)
+        assert len(played.tries) == 2
+        assert run.pushed.dropped_points == 0
+
+
+def test_a_receiver_is_left_alone_for_as_long_as_it_asks(played: Receiver) -> None:
+    played.answer = status(429, Retry_After="1")
+    with pushing(played.endpoint):
+        wait_for(lambda: len(played.tries) >= 2)
+    assert played.tries[1] - played.tries[0] >= 0.9
+
+
+def test_scrapes_go_on_and_show_how_pushing_goes_while_a_receiver_hangs(played: Receiver) -> None:
+    played.answer = slow(3, TAKE)
+    with (
+        pushing(played.endpoint) as run,
+        Server(["127.0.0.1:0"], make_app(run.published, collected=run.collected)) as web,
+    ):
+        wait_for(lambda: run.pushed.dropped_points)
+        run.published.replace(replace(STATE))
+        for _ in range(20):
+            text = scraped(str(web.bound[0]))
+    lines = dict(line.split(" ") for line in text.splitlines() if line.startswith("damon_exporter_otlp"))
+    assert float(lines["damon_exporter_otlp_dropped_points_total"]) > 0
+    assert float(lines["damon_exporter_otlp_last_success_timestamp_seconds"]) == 0
+
+
+def test_memory_and_threads_do_not_grow_while_a_receiver_is_away() -> None:
+    """Two minutes with the default interval are eight pushes."""
+
+    def settled(run: Pushing, pushes: int) -> int:
+        points = sum(len(family.samples) for family in run.collected(run.published()))
+        enough = run.pushed.dropped_points + pushes * points
+        wait_for(lambda: run.pushed.dropped_points >= enough)
+        gc.collect()
+        return tracemalloc.get_traced_memory()[0]
+
+    tracemalloc.start()
+    try:
+        with pushing(f"http://{free_address()}/v1/metrics", interval=0.01) as run:
+            before, threads = settled(run, 10), threading.active_count()
+            after = settled(run, 80)
+            assert threading.active_count() <= threads
+    finally:
+        tracemalloc.stop()
+    assert after - before < 500_000  # a push is larger
+
+
+def test_what_hangs_is_left_behind_at_the_end(played: Receiver) -> None:
+    played.answer = slow(20, TAKE)
+    with pushing(played.endpoint, interval=10):
+        wait_for(lambda: played.tries)
+        begun = time.monotonic()
+    assert time.monotonic() - begun < 1
+
+
+# What the environment says
+
+
+def test_the_standard_variables_are_honoured(played: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Basic%20YTpi,x-tenant=one")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip")
+    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test")
+    with pushing(played.endpoint) as run:
+        wait_for(lambda: run.pushed.last_success_timestamp)
+    attributes = {one.key: one.value.string_value for one in played.last.resource_metrics[0].resource.attributes}
+    assert played.headers["authorization"] == "Basic YTpi"
+    assert played.headers["x-tenant"] == "one"
+    assert played.headers["Content-Encoding"] == "gzip"
+    assert attributes["deployment.environment.name"] == "test"
+    assert attributes["service.name"] == "damon-exporter"
+
+
+def test_a_certificate_is_trusted_that_the_environment_names(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with receiver(tls=True) as played:
+        with pushing(played.endpoint, interval=1) as run:
+            wait_for(lambda: run.pushed.dropped_points)
+        assert "its certificate is not trusted (unable to get local issuer certificate)" in caplog.text
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_CERTIFICATE", str(AUTHORITY))
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/etc/ssl/certs/ca-certificates.crt")  # for everybody else
+        with pushing(played.endpoint, interval=1) as run:
+            wait_for(lambda: run.pushed.last_success_timestamp)
+
+
+def test_a_receiver_without_tls_is_told(played: Receiver, caplog: pytest.LogCaptureFixture) -> None:
+    with pushing(played.endpoint.replace("http", "https")) as run:
+        wait_for(lambda: run.pushed.dropped_points)
+    assert "there is no TLS with it" in caplog.text
+
+
+# As a process
+
+
+def test_sigterm_ends_the_process_while_a_receiver_hangs(played: Receiver, config: ConfigFlag) -> None:
+    played.answer = slow(20, TAKE)
+    with Running(config(f"otlp: {{endpoint: '{played.endpoint}'}}"), command=DEMO) as running:
+        running.wait_for(lambda: played.tries)
+        begun = time.monotonic()
+        assert running.stop(signal.SIGTERM) == 0
+        assert time.monotonic() - begun < 2
+    assert "Traceback" not in running.ended_with
+
+
+@pytest.mark.parametrize("configured", [False, True])
+def test_opentelemetry_is_imported_only_where_it_is_configured(
+    configured: bool, played: Receiver, config: ConfigFlag
+) -> None:
+    flags = [config(f"otlp: {{endpoint: '{played.endpoint}'}}")] if configured else []
+    command = (sys.executable, "-X", "importtime", "-m", "damon_exporter", "demo")
+    with Running(*flags, command=command) as running:
+        pushed = running.value("damon_exporter_otlp_dropped_points_total")
+        assert running.stop() == 0
+    assert (pushed is not None) == configured
+    assert ("opentelemetry" in running.ended_with) == configured
+
+
+def test_without_the_extra_it_is_said_what_to_install(config: ConfigFlag) -> None:
+    program = "import sys; sys.modules['opentelemetry'] = None; from damon_exporter import cli; cli.main()"
+    flag = config("otlp: {endpoint: 'http://localhost:4318/v1/metrics'}")
+    ended = subprocess.run(
+        [sys.executable, "-c", program, "demo", flag, "--web.listen-address=127.0.0.1:0"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=20,
+    )
+    assert ended.returncode == 2
+    assert ended.stderr == "otlp: opentelemetry.exporter is not installed; pip install 'damon-exporter[otlp]'\n"

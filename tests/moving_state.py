@@ -15,6 +15,7 @@ from damon_exporter.state import (
     MonitorState,
     NodeState,
     Owner,
+    Pushed,
     SchemeState,
     TargetState,
 )
@@ -50,6 +51,7 @@ def moving_state(seconds: float, size: float = 1.0, dropped: bool = False) -> No
         ),
         trace=replace(STATE.trace, events=int(5000 * seconds), lost=int(seconds)),
         snapshots_incomplete=int(seconds),
+        pushed=Pushed(last_success_timestamp=time.time()),
         config_loaded_timestamp=time.time() - seconds,
         max_series=340 if dropped else STATE.max_series,
     )

@@ -126,6 +126,7 @@ def test_a_good_file_is_taken_over_on_sighup_without_a_gap(exporter: Exporter, k
         ("monitors: [{name: a", "line 1"),
         (GOOD.replace("{name: b", "{name: a"), "names monitors\\[0\\] already"),
         (GOOD.replace("slots: 3", "slots: 3, source: sysfs"), "kernel.source cannot be changed by a reload"),
+        (GOOD + "otlp: {endpoint: 'http://127.0.0.1:9/v1/metrics'}", "otlp cannot be changed by a reload"),
     ],
 )
 def test_a_bad_file_leaves_the_old_one_running_and_says_why(exporter: Exporter, text: str, problem: str) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler
+from pathlib import Path
 
 import pytest
 from driving import wait_for
@@ -231,6 +232,18 @@ def test_the_standard_variables_are_honoured(played: Receiver, monkeypatch: pyte
     assert played.headers["Content-Encoding"] == "gzip"
     assert attributes["deployment.environment.name"] == "test"
     assert attributes["service.name"] == "damon-exporter"
+
+
+def test_a_password_in_netrc_does_not_take_the_place_of_the_headers(
+    played: Receiver, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("default login a password b")
+    monkeypatch.setenv("NETRC", str(netrc))
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20token")
+    with pushing(played.endpoint) as run:
+        wait_for(lambda: run.pushed.last_success_timestamp)
+    assert played.headers["authorization"] == "Bearer token"
 
 
 def test_a_certificate_is_trusted_that_the_environment_names(

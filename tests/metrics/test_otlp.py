@@ -3,9 +3,11 @@
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+import yaml
 from example_state import NODE, PHYSICAL, STATE
 from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
 from opentelemetry.sdk.metrics.export import Metric as OtlpMetric
@@ -13,12 +15,14 @@ from opentelemetry.sdk.metrics.export import MetricsData, NumberDataPoint, Sum
 from opentelemetry.sdk.resources import Resource
 
 from damon_exporter import __version__
+from damon_exporter.config.loading import check
 from damon_exporter.metrics.catalog import METRICS, Kind, Metric
 from damon_exporter.metrics.collected import Collected
 from damon_exporter.metrics.otlp import Adapter, number_of_points, resource
 from damon_exporter.metrics.prometheus import families
 from damon_exporter.state import NodeState, Owner, TargetState
 
+DOCUMENT = Path(__file__).parents[2] / "docs/otlp.md"
 STARTED = 1_789_999_900.0
 SECOND = 1_000_000_000
 BEGUN, NOW = int(STARTED) * SECOND, 1_790_000_000 * SECOND
@@ -107,6 +111,20 @@ def test_units_are_those_of_ucum() -> None:
     assert units["damon.monitored"] == "By"
     assert units["damon.observed"] == units["process.cpu"] == "s"
     assert units["damon.regions"] == units["damon.access_band_byte_seconds"] == ""
+
+
+def test_the_document_says_what_becomes_of_a_metric() -> None:
+    rows = re.findall(r"\| \w+ `(damon_\w+)` \| (\w+) `(damon[.]\w+)`.*? \| (?:`(\w+)`|none)", DOCUMENT.read_text())
+    pushed = {(translated(one), type(one.data).__name__, one.name, one.unit) for one in adapted()}
+
+    assert len(rows) == 4
+    assert set(rows) <= pushed
+
+
+def test_the_configuration_in_the_document_is_good() -> None:
+    (block,) = re.findall(r"^```yaml\n(.*?)^```", DOCUMENT.read_text(), re.MULTILINE | re.DOTALL)
+
+    assert check(yaml.safe_load(block)).otlp is not None
 
 
 def test_it_can_be_encoded_with_every_value_of_64_bits() -> None:

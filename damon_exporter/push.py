@@ -91,10 +91,11 @@ class Push:
         self._collected.pushed = self._pushed = Pushed(succeeded, before.dropped_points + lost)
 
     def _tell(self, problem: str | None) -> None:
-        """Log what has changed."""
-        if problem == self._told:
+        """Log what has changed; what stands behind the colon may differ each time."""
+        kind = problem and problem.partition(":")[0]
+        if kind == self._told:
             return
-        self._told = problem
+        self._told = kind
         if problem:
             log.error("pushing to %s fails: %s; points are dropped until it goes on", self._receiver, problem)
         else:

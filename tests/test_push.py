@@ -121,13 +121,18 @@ def test_what_a_bad_receiver_does_not_take_is_counted_until_it_recovers(
 def test_points_that_are_rejected_are_counted_and_the_cause_is_told(
     played: Receiver, caplog: pytest.LogCaptureFixture
 ) -> None:
-    played.answer = rejecting(7, "too old")
+    times = iter(range(1_000_000))
+
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        rejecting(7, f"too old by {next(times)} s")(request)
+
+    played.answer = answer
     with pushing(played.endpoint) as run:
         wait_for(lambda: run.pushed.dropped_points >= 14)
         assert run.pushed.dropped_points % 7 == 0
         assert run.pushed.last_success_timestamp == 0
     (record,) = caplog.records
-    assert "it rejects data points: too old" in record.getMessage()
+    assert "it rejects data points: too old by 0 s" in record.getMessage()
 
 
 def test_an_answer_without_a_body_is_one(played: Receiver) -> None:
@@ -232,6 +237,13 @@ def test_the_standard_variables_are_honoured(played: Receiver, monkeypatch: pyte
     assert played.headers["Content-Encoding"] == "gzip"
     assert attributes["deployment.environment.name"] == "test"
     assert attributes["service.name"] == "damon-exporter"
+
+
+def test_a_push_is_tried_for_as_long_as_the_environment_says(played: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "0.2")
+    played.answer = slow(5, TAKE)
+    with pushing(played.endpoint, interval=30) as run:
+        wait_for(lambda: run.pushed.dropped_points, seconds=4)
 
 
 def test_a_password_in_netrc_does_not_take_the_place_of_the_headers(

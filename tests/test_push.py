@@ -17,16 +17,17 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
-from driving import wait_for
+from driving import everything, wait_for
 from example_state import STATE
 from otlp_receiver import AUTHORITY, TAKE, Answer, Receiver, receiver, rejecting, slow, status
 from prometheus_server import free_address
-from running import COMMAND, ConfigFlag, Running
+from running import COMMAND, QUICK, ConfigFlag, Running, path_flags
 
 from damon_exporter.metrics.collected import Collected
 from damon_exporter.published import Published
 from damon_exporter.push import Push
 from damon_exporter.state import Pushed
+from damon_exporter.testing.fake_kernel import FakeKernel
 from damon_exporter.web.app import make_app
 from damon_exporter.web.server import Server
 
@@ -70,6 +71,11 @@ def points_of(played: Receiver) -> int:
         for resource in played.last.resource_metrics
         for metric in resource.scope_metrics[0].metrics
     )
+
+
+def names_of(played: Receiver) -> set[str]:
+    """What its last push told of."""
+    return {m.name for r in played.last.resource_metrics for m in r.scope_metrics[0].metrics}
 
 
 def scraped(address: str) -> str:
@@ -288,6 +294,22 @@ def test_sigterm_ends_the_process_while_a_receiver_hangs(played: Receiver, confi
         assert running.stop(signal.SIGTERM) == 0
         assert time.monotonic() - begun < 2
     assert "Traceback" not in running.ended_with
+
+
+def test_an_exporter_pushes_and_leaves_the_kernel_as_it_was_while_a_receiver_hangs(
+    played: Receiver, kernel: FakeKernel, config: ConfigFlag
+) -> None:
+    before = everything(kernel)
+    flag = config(QUICK + f"otlp: {{endpoint: '{played.endpoint}', interval: 1s}}")
+    with Running(*path_flags(kernel.paths), flag) as running:
+        running.wait_for(lambda: "damon.working_set" in names_of(played))
+        played.answer = slow(20, TAKE)
+        tries = len(played.tries)
+        running.wait_for(lambda: len(played.tries) > tries)
+        begun = time.monotonic()
+        assert running.stop(signal.SIGTERM) == 0
+        assert time.monotonic() - begun < 3
+    assert everything(kernel) == before
 
 
 @pytest.mark.parametrize("configured", [False, True])

@@ -255,6 +255,22 @@ def test_what_is_no_host_has_no_kubelet(host: str) -> None:
         check(parse(f"kubernetes: {{kubelet_url: 'https://{host}:10250'}}"))
 
 
+@pytest.mark.parametrize(("address", "host"), [("10.0.0.7", "10.0.0.7"), ("fd00::7", "[fd00::7]")])
+def test_the_kubelets_host_is_taken_from_the_environment(
+    address: str, host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NODE_IP", address)
+    loaded = check(parse("kubernetes: {kubelet_url: 'https://${NODE_IP}:10250'}"))
+    assert loaded.kubernetes is not None
+    assert loaded.kubernetes.kubelet_url == f"https://{host}:10250"
+
+
+def test_a_variable_of_the_environment_cannot_send_the_token_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NODE_IP", "me@elsewhere.example")
+    with pytest.raises(ConfigError, match="holds a user name"):
+        check(parse("kubernetes: {kubelet_url: 'https://${NODE_IP}:10250'}"))
+
+
 def test_patterns_are_ready_to_match() -> None:
     processes = load(FIXTURES / "everything.good.yml").monitors[1].processes
     assert processes is not None
@@ -457,6 +473,7 @@ BEYOND_AN_EDITOR = {
     "filters-in-themselves",
     "fixed-ranges-of-many",
     "keep-with-module",
+    "kubelet-url-of-an-unset-variable",
     "kubelet-url-with-bad-host",
     "kubelet-url-with-bad-port",
     "min-above-max",

@@ -7,7 +7,7 @@ from typing import Annotated, Self
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from damon_exporter.config.fields import Section, Written, as_written, printable_text
-from damon_exporter.config.urls import LONGEST_URL, split_whole
+from damon_exporter.config.urls import LONGEST_URL, from_environment, split_whole
 from damon_exporter.patterns import NameGlob
 from damon_exporter.units import shown
 
@@ -48,8 +48,8 @@ def _label_value(value: object) -> str:
 
 
 def _kubelet_url(value: object) -> str:
-    """The URL without a slash at its end."""
-    url = printable_text(value, LONGEST_URL)
+    """The URL without a slash at its end, with what the environment says in the place of ``${NAME}``."""
+    url = from_environment(printable_text(value, LONGEST_URL))
     parts = split_whole(url, ("https",))
     if parts is None:
         raise ValueError(f"{shown(url)} is not the URL of a kubelet; write for example https://localhost:10250")
@@ -108,7 +108,8 @@ class Kubernetes(Section):
     """The kubelet of this host, which knows the names and labels of pods."""
 
     kubelet_url: Annotated[str, KUBELET_URL] = Field(
-        description="The kubelet, such as https://localhost:10250; what stands before /pods."
+        description="The kubelet, such as https://localhost:10250; what stands before /pods. ${NODE_IP} is taken "
+        "from the environment, as is any name."
     )
     pod_labels: tuple[Annotated[str, LABEL_KEY], ...] = Field(
         default=(), max_length=MOST_POD_LABELS, description="Which labels of pods damon_pod_label_info shows."

@@ -1,5 +1,6 @@
 """URLs as the configuration takes them: whole ones, of hosts that can be looked up."""
 
+import os
 import re
 from collections.abc import Collection
 from ipaddress import IPv4Address, IPv6Address
@@ -7,7 +8,26 @@ from urllib.parse import SplitResult, urlsplit
 
 LONGEST_URL = 2048
 
+_VARIABLE = r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}"
+
 _HOST = r"(?!.{254})(?:(?!-)[a-z0-9_-]{1,63}(?<!-)\.)*(?!-)[a-z0-9_-]{1,63}(?<!-)\.?"
+
+
+def from_environment(url: str) -> str:
+    """Put the values of variables in the place of ``${NAME}``: every node of a cluster reads the same file.
+
+    An IPv6 address is put into brackets. Raises ValueError for a variable that is not set.
+    """
+    return re.sub(_VARIABLE, _value, url)
+
+
+def _value(variable: re.Match[str]) -> str:
+    value = os.environ.get(variable[1], "")
+    if not value:
+        raise ValueError(
+            f"takes {variable[0]} from the environment, which has none; set {variable[1]}, or write it out"
+        )
+    return f"[{value}]" if ":" in value else value
 
 
 def split_whole(url: str, schemes: Collection[str]) -> SplitResult | None:

@@ -5,8 +5,8 @@ from pathlib import Path
 import yaml
 
 RULES = Path(__file__).with_name("rules")
-OUTPUT = Path(__file__).with_name("prometheusrule.yaml")
-HEAD = "# Made by `python -m deploy.k8s.prometheus_rule` (make dashboards) from rules/*.yml; a test compares.\n"
+OUTPUT = Path(__file__).parent / "components/prometheus-operator/prometheusrule.yaml"
+HEAD = "# Made by `python -m deploy.k8s.prometheus_rule` (make dashboards) from deploy/k8s/rules; a test compares.\n"
 
 
 def text() -> str:

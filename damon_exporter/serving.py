@@ -13,6 +13,7 @@ from damon_exporter.observation import Observation
 from damon_exporter.player import Player
 from damon_exporter.published import Published
 from damon_exporter.reloading import Reloader
+from damon_exporter.sd_notify import Notifier
 from damon_exporter.sources.recording import Recording
 from damon_exporter.state import NodeState
 from damon_exporter.stopping import StopSignal
@@ -36,16 +37,23 @@ def serve(config: Config, config_file: Path | None, paths: KernelPaths, web: Web
 
     The port is bound first: if it cannot be, nothing in the kernel has been touched. SIGHUP reloads ``config_file``.
     """
+    notifier = Notifier.from_environment()
     reloader = Reloader(config_file)
-    stop = StopSignal(reloader.on_signal)
+
+    def reload() -> None:
+        with notifier.reloading():
+            reloader.on_signal()
+
+    stop = StopSignal(reload)
     published = Published(NodeState(ready=True, reasons=("starting",)))
     collected = Collected()
     push = _push(config.otlp, published, collected, stop.fail)
     app = make_app(published, web.telemetry_path, reloader.answer if web.lifecycle else None, collected)
     with Server(web.addresses, app) as server, push:
         _say_where(server, web.telemetry_path)
-        with Observation(config, paths, published, stop.fail) as observation, reloader.reloading(observation):
-            stop.wait()
+        observation = Observation(config, paths, published, stop.fail)
+        with observation, reloader.reloading(observation), notifier.started():
+            _wait(stop, notifier, published)
             log.info("stopping")
 
 
@@ -64,6 +72,20 @@ def serve_recording(recording: Recording, config: Config, web: WebFlags) -> None
             stop.wait()
         finally:
             player.stop()
+
+
+def _wait(stop: StopSignal, notifier: Notifier, published: Published) -> None:
+    """Wait for the stop; the watchdog is put off as long as states are published, whatever they say of kdamonds."""
+    last = published()
+    while not stop.wait(notifier.beat_seconds):
+        if (state := published()) is not last:
+            last = state
+            notifier.alive(_status(state))
+
+
+def _status(state: NodeState) -> str:
+    up = sum(monitor.up for monitor in state.monitors)
+    return "; ".join((f"{up} of {len(state.monitors)} monitors report", *state.reasons))
 
 
 def _say_where(server: Server, telemetry_path: str) -> None:

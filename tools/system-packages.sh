@@ -18,6 +18,8 @@ need busybox-static command -v busybox               # their user space, beside 
 need file command -v file                            # damo asks it what a recording is
 need chromium command -v chromium                    # shows the live page
 need chromium-driver command -v chromedriver         # through which tests drive it
+need systemd command -v systemd-analyze             # reads the unit; nothing of it is run
+need apparmor command -v apparmor_parser             # reads the profile; nothing is loaded
 need debian-archive-keyring test -e /usr/share/keyrings/debian-archive-keyring.gpg
 
 [ -n "$missing" ] || exit 0

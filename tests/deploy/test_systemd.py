@@ -1,0 +1,71 @@
+"""The unit of deploy/systemd: that systemd understands every line, and how much it gives away."""
+
+import configparser
+import re
+import subprocess
+from pathlib import Path
+
+from running import run
+
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "deploy/systemd"
+UNIT = FOLDER / "damon-exporter.service"
+PAGE = (ROOT / "docs/deploy.md").read_text()
+
+
+def analyze(verb: str, *arguments: str | Path) -> "subprocess.CompletedProcess[str]":
+    command = ["systemd-analyze", verb, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+
+def with_a_program(folder: Path) -> Path:
+    """The unit where what it starts is there."""
+    unit = folder / UNIT.name
+    unit.write_text(UNIT.read_text().replace("/usr/bin/damon-exporter", "/bin/true"))
+    return unit
+
+
+def test_systemd_understands_every_line(tmp_path: Path) -> None:
+    verified = analyze("verify", with_a_program(tmp_path))
+    assert (verified.returncode, verified.stdout, verified.stderr) == (0, "", "")
+
+
+def test_a_line_that_it_does_not_understand_would_be_noticed(tmp_path: Path) -> None:
+    unit = with_a_program(tmp_path)
+    unit.write_text(unit.read_text().replace("ProtectHome=", "ProtectHouse="))
+    assert "Unknown key 'ProtectHouse'" in analyze("verify", unit).stderr
+
+
+def test_the_page_states_how_exposed_systemd_thinks_it_is() -> None:
+    (stated,) = re.findall(r"`systemd-analyze security` says (\d\.\d)", PAGE)
+    tenths = round(float(stated) * 10)
+    assert analyze("security", "--offline=true", f"--threshold={tenths}", UNIT).returncode == 0
+    assert analyze("security", "--offline=true", f"--threshold={tenths - 1}", UNIT).returncode == 1
+
+
+def test_it_has_no_capability_and_writes_below_two_folders_of_the_host() -> None:
+    service = read()
+    assert (service["User"], service["CapabilityBoundingSet"], service["NoNewPrivileges"]) == ("root", "", "yes")
+    assert (service["ProtectSystem"], service["ReadOnlyPaths"].split()[0]) == ("strict", "/sys")
+    assert service["ReadWritePaths"].split() == ["-/sys/kernel/mm/damon", "-/sys/kernel/tracing"]
+
+
+def test_the_defaults_name_a_configuration_that_is_good(tmp_path: Path) -> None:
+    (path,) = re.findall(r'^ARGS="--config.file=(.*)"$', (FOLDER / "damon-exporter.default").read_text(), re.M)
+    assert path == "/etc/damon-exporter/config.yaml"
+    checked = run(f"--config.file={FOLDER / Path(path).name}", "--config.check")
+    assert (checked.returncode, checked.stdout) == (0, "the configuration is good\n")
+
+
+def read() -> dict[str, str]:
+    """The last assignment of each key of the service."""
+    parser = configparser.ConfigParser(strict=False, interpolation=None)
+    parser.optionxform = str  # type: ignore[assignment, method-assign] - keys as they are written
+    parser.read(UNIT)
+    return dict(parser["Service"])
+
+
+def test_the_exporter_alone_speaks_and_is_told() -> None:
+    service = read()
+    told = (service["Type"], service["NotifyAccess"], service["KillMode"], service["ExecReload"])
+    assert told == ("notify", "main", "mixed", "/bin/kill -HUP $MAINPID")

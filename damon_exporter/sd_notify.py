@@ -11,12 +11,16 @@ from typing import Self
 log = logging.getLogger(__name__)
 
 VARIABLES = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
+LONGEST_BEAT = 10.0
+"""How old (s) a status may be, however patient the watchdog is."""
+PATIENCE = 5.0
+"""How long (s) a socket may be full before a message is given up."""
 
 
 class Notifier:
     """Sends to ``address``, a path or ``@`` and an abstract name; says nothing where there is none.
 
-    ``beat_seconds`` is how often `alive` is to be said: half of what the watchdog waits; None without a watchdog.
+    ``beat_seconds`` is how often `alive` is to be said: at least twice while the watchdog waits; None without one.
     """
 
     def __init__(self, address: str | None, beat_seconds: float | None = None) -> None:
@@ -28,7 +32,7 @@ class Notifier:
         """Take the variables out of the environment: what we start must not speak for us."""
         address, watchdog, pid = (environment.pop(name, "") for name in VARIABLES)
         is_watched = address and watchdog.isdecimal() and int(watchdog) and pid in ("", str(os.getpid()))
-        return cls(address or None, int(watchdog) / 2e6 if is_watched else None)
+        return cls(address or None, min(int(watchdog) / 2e6, LONGEST_BEAT) if is_watched else None)
 
     @contextmanager
     def started(self) -> Iterator[None]:
@@ -58,7 +62,7 @@ class Notifier:
         name = "\0" + self._address[1:] if self._address.startswith("@") else self._address
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-                sender.setblocking(False)  # observing does not wait for who is told of it
+                sender.settimeout(PATIENCE)
                 sender.sendto("\n".join(assignments).encode(), name)
         except OSError as error:
             log.warning("$NOTIFY_SOCKET (%s) cannot be told %s: %s", self._address, assignments[0], error)

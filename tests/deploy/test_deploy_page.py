@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from deploy.rendered import COMPONENTS, ROOT, objects, only, pod_spec, render
+from deploy.rendered import COMPONENTS, ROOT, Object, objects, only, pod_spec, render
 
 pytestmark = pytest.mark.xdist_group("kubectl")
 
@@ -26,13 +26,23 @@ def block(language: str, holds: str) -> str:
     return one
 
 
-def test_the_kustomization_renders_beside_a_checkout(tmp_path: Path) -> None:
-    (tmp_path / "damon-exporter").symlink_to(ROOT)
-    own = tmp_path / "own"
+def rendered_beside_a_checkout(folder: Path, more: str = "") -> tuple[Object, ...]:
+    """All objects of the page's own kustomization."""
+    (folder / "damon-exporter").symlink_to(ROOT)
+    own = folder / "own"
     own.mkdir()
-    (own / "kustomization.yaml").write_text(block("yaml", "kind: Kustomization"))
+    (own / "kustomization.yaml").write_text(block("yaml", "kind: Kustomization") + more)
     (own / "config.yaml").write_text("kernel: {takeover: [damon_stat]}\n")
-    found = render(own)
+    return render(own)
+
+
+def test_another_namespace_is_everythings(tmp_path: Path) -> None:
+    found = rendered_beside_a_checkout(tmp_path, "namespace: elsewhere\n")
+    assert {each["metadata"].get("namespace") for each in found} == {"elsewhere"}
+
+
+def test_the_kustomization_renders_beside_a_checkout(tmp_path: Path) -> None:
+    found = rendered_beside_a_checkout(tmp_path)
     (container,) = only(found, "DaemonSet")["spec"]["template"]["spec"]["containers"]
     assert container["image"] == "registry.example/damon-exporter:1.2.3"
     assert only(found, "ConfigMap")["data"]["config.yaml"] == "kernel: {takeover: [damon_stat]}\n"

@@ -8,7 +8,7 @@ from typing import Any
 import kubernetes_validate
 import pytest
 import yaml
-from deploy.rendered import COMPONENTS, VARIANTS, Object, combined, objects, only, pod_spec
+from deploy.rendered import COMPONENTS, KUBERNETES, ROOT, VARIANTS, Object, combined, objects, only, pod_spec
 from jsonschema import Draft202012Validator
 from running import run
 
@@ -17,9 +17,10 @@ from damon_exporter.config import load
 pytestmark = pytest.mark.xdist_group("kubectl")  # what is rendered is kept
 
 CRDS = {path.stem: json.loads(path.read_text()) for path in Path(__file__).with_name("crds").glob("*.json")}
+NAMESPACE: Object = yaml.safe_load((KUBERNETES / "namespace.yaml").read_text())
 OLDEST, NEWEST = "1.30", kubernetes_validate.latest_version()
-RULES = sorted((Path(__file__).parents[2] / "deploy/k8s/rules").glob("*.yml"))
-BOARDS = sorted((Path(__file__).parents[2] / "dashboards/grafana").glob("*.json"))
+RULES = sorted((KUBERNETES / "rules").glob("*.yml"))
+BOARDS = sorted((ROOT / "dashboards/grafana").glob("*.json"))
 each_variant = pytest.mark.parametrize("variant", VARIANTS)
 
 
@@ -49,7 +50,8 @@ def refused(thing: Object) -> list[str]:
 
 
 def different_objects() -> Iterator[Object]:
-    """Every object of every variant, once."""
+    """Every object of every variant, once, and the namespace."""
+    yield NAMESPACE
     yield from {json.dumps(thing): thing for variant in VARIANTS for thing in objects(variant)}.values()
 
 
@@ -82,7 +84,7 @@ def test_a_key_that_the_operator_does_not_know_would_be_noticed() -> None:
 @each_variant
 def test_everything_stands_in_the_one_namespace_and_is_there_once(variant: str) -> None:
     found = objects(variant)
-    of_cluster = {"Namespace", "ClusterRole", "ClusterRoleBinding"}
+    of_cluster = {"ClusterRole", "ClusterRoleBinding"}
     assert {each["metadata"].get("namespace") for each in found if each["kind"] not in of_cluster} == {"damon-exporter"}
     names = [(each["kind"], each["metadata"]["name"]) for each in found]
     assert len(names) == len(set(names))
@@ -151,9 +153,10 @@ def test_a_variant_sees_exactly_these_paths_of_the_host_where_the_flags_say(vari
     ]
 
 
-def test_the_namespace_lets_such_pods_in() -> None:
-    labels = only(objects("base"), "Namespace")["metadata"]["labels"]
-    assert labels["pod-security.kubernetes.io/enforce"] == "privileged"
+def test_the_namespace_lets_such_pods_in_and_is_not_deleted_with_them() -> None:
+    assert NAMESPACE["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "privileged"
+    assert NAMESPACE["metadata"]["name"] == only(objects("base"), "DaemonSet")["metadata"]["namespace"]
+    assert [variant for variant in VARIANTS for each in objects(variant) if each["kind"] == "Namespace"] == []
 
 
 EGRESS = {"kubelet-names": [10250], "example": [10250], "otlp": [4318, 53, 53]}

@@ -24,9 +24,7 @@ def from_environment(url: str) -> str:
 def _value(variable: re.Match[str]) -> str:
     value = os.environ.get(variable[1], "")
     if not value:
-        raise ValueError(
-            f"takes {variable[0]} from the environment, which has none; set {variable[1]}, or write it out"
-        )
+        raise ValueError(f"takes {variable[0]} from the environment, where it is not set; set it, or write it out")
     return f"[{value}]" if ":" in value else value
 
 

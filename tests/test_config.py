@@ -256,13 +256,16 @@ def test_what_is_no_host_has_no_kubelet(host: str) -> None:
 
 
 @pytest.mark.parametrize(("address", "host"), [("10.0.0.7", "10.0.0.7"), ("fd00::7", "[fd00::7]")])
-def test_the_kubelets_host_is_taken_from_the_environment(
+def test_the_host_of_the_kubelet_or_a_receiver_is_taken_from_the_environment(
     address: str, host: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NODE_IP", address)
-    loaded = check(parse("kubernetes: {kubelet_url: 'https://${NODE_IP}:10250'}"))
-    assert loaded.kubernetes is not None
-    assert loaded.kubernetes.kubelet_url == f"https://{host}:10250"
+    kubelet = check(parse("kubernetes: {kubelet_url: 'https://${NODE_IP}:10250'}")).kubernetes
+    receiver = check(parse("otlp: {endpoint: 'http://${NODE_IP}:4318/v1/metrics'}")).otlp
+    assert kubelet is not None
+    assert receiver is not None
+    assert kubelet.kubelet_url == f"https://{host}:10250"
+    assert receiver.endpoint == f"http://{host}:4318/v1/metrics"
 
 
 def test_a_variable_of_the_environment_cannot_send_the_token_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:

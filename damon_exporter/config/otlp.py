@@ -5,15 +5,18 @@ from typing import Annotated
 from pydantic import Field
 
 from damon_exporter.config.fields import Section, Written, as_written, printable_text, seconds
-from damon_exporter.config.urls import LONGEST_URL, split_whole
+from damon_exporter.config.urls import LONGEST_URL, from_environment, split_whole
 from damon_exporter.units import shown
 
 EXAMPLE = "http://localhost:4318/v1/metrics"
 
 
 def _endpoint(value: object) -> str:
-    """A URL that may hold a query, which some receivers take labels from; shown without, as that may be a secret."""
-    url = printable_text(value, LONGEST_URL)
+    """The URL with what the environment says in the place of ``${NAME}``.
+
+    It may hold a query, which some receivers take labels from; shown without, as that may be a secret.
+    """
+    url = from_environment(printable_text(value, LONGEST_URL))
     parts = split_whole(url, ("http", "https"))
     if parts is None:
         raise ValueError(f"{shown(url.partition('?')[0])} is not the URL of a receiver; write for example {EXAMPLE}")

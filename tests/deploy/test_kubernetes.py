@@ -8,11 +8,12 @@ from typing import Any
 import kubernetes_validate
 import pytest
 import yaml
-from deploy.rendered import COMPONENTS, KUBERNETES, ROOT, VARIANTS, Object, combined, objects, only, pod_spec
+from deploy.rendered import COMPONENTS, KUBERNETES, ROOT, VARIANTS, Object, objects, only, pod_spec
 from jsonschema import Draft202012Validator
 from running import run
 
 from damon_exporter.config import load
+from damon_exporter.metrics.otlp import NODE_VARIABLE
 
 pytestmark = pytest.mark.xdist_group("kubectl")  # what is rendered is kept
 
@@ -237,13 +238,9 @@ def test_another_configuration_has_another_name_so_that_it_rolls_over_the_nodes(
     assert names["base"] != names["takeover"]
 
 
-def test_what_takes_up_a_variable_stands_behind_it_in_every_combination() -> None:
-    """Kubernetes leaves `$(NAME)` as it is before NAME."""
-    found = combined("kubelet-names", "otlp", "takeover")
-    (pod,) = only(found, "DaemonSet")["spec"]["template"]["spec"]["containers"]
-    names = [variable["name"] for variable in pod["env"]]
-    assert names.index("NODE_NAME") < names.index("OTEL_RESOURCE_ATTRIBUTES")
-    assert pod["env"][-1]["value"] == "k8s.node.name=$(NODE_NAME)"
+def test_the_environment_tells_what_differs_between_nodes() -> None:
+    told = {each["name"]: each["valueFrom"]["fieldRef"]["fieldPath"] for each in container("base")["env"]}
+    assert told == {NODE_VARIABLE: "spec.nodeName", "NODE_IP": "status.hostIP"}
 
 
 def test_nodes_of_every_architecture_get_a_pod_where_no_firmware_map_is_mounted() -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from . import daemonset
 from .channel import GuestError
 from .guest import Guest, GuestProcess
 
@@ -112,7 +113,19 @@ class Exporter:
 @contextmanager
 def exporter(guest: Guest, config: str = "", *arguments: str, port: int = PORT) -> Iterator[Exporter]:
     """Run the exporter while the block runs, then stop it as a service manager does, if it has not ended."""
-    running = start(guest, config, *arguments, port=port)
+    with _until_stopped(start(guest, config, *arguments, port=port)) as running:
+        yield running
+
+
+@contextmanager
+def exporter_in_pod(guest: Guest, config: str, variant: str = "base") -> Iterator[Exporter]:
+    """The same with the mounts and the rights that this variant of the DaemonSet has."""
+    with _until_stopped(_answering(guest, daemonset.spawn(guest, config, variant), PORT)) as running:
+        yield running
+
+
+@contextmanager
+def _until_stopped(running: Exporter) -> Iterator[Exporter]:
     try:
         yield running
         if running.process.poll() is None:
@@ -124,6 +137,10 @@ def exporter(guest: Guest, config: str = "", *arguments: str, port: int = PORT) 
 def start(guest: Guest, config: str = "", *arguments: str, port: int = PORT) -> Exporter:
     """Start the exporter and return when it answers."""
     process = guest.spawn(command(guest, config, *arguments, port=port), uid0_nocaps=True)
+    return _answering(guest, process, port)
+
+
+def _answering(guest: Guest, process: GuestProcess, port: int) -> Exporter:
     try:
         deadline = guest.clock() + START_SECONDS
         while guest.fetch(port, "/-/healthy")[0] != 200 and process.poll() is None:

@@ -80,7 +80,7 @@ def _base_archive() -> bytes:
 def _top_layer(kernel: Kernel, modules: tuple[str, ...]) -> Layer:
     layer = Layer()
     layer.copy(HERE / "guest_init.sh", "/init")
-    for program in ("agent.py", "preloaded.py", "without_capabilities.py"):
+    for program in ("agent.py", "container.py", "preloaded.py", "without_capabilities.py"):
         layer.copy(HERE / program, f"/{program}")
     layer.file("/etc/passwd", b"root:x:0:0:root:/root:/bin/sh\n")
     layer.file("/etc/group", b"root:x:0:\n")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from .exporter import DAMON_STAT, MIB, SIZE_FILE, Exporter, Metrics, defragment, exporter, free_damon
+from .exporter import DAMON_STAT, MIB, SIZE_FILE, Exporter, Metrics, defragment, exporter, exporter_in_pod, free_damon
 from .guest import Guest
 from .kernels import find_kernel
 from .test_truth import WORKLOADS
@@ -66,7 +66,7 @@ def passes(show: Callable[..., list[Pass]]) -> list[Pass]:
 
 def _watch_node(guest: Guest) -> list[Pass]:
     free_damon(guest)
-    with _two_cgroups(guest), exporter(guest, NODE + ATTRIBUTION) as watching:
+    with _two_cgroups(guest), exporter_in_pod(guest, NODE + ATTRIBUTION) as watching:
         return _passes(watching, "node")
 
 

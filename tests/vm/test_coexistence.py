@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from .exporter import ADMIN, DAMON_STAT, SIZE_FILE, Metrics, command, exporter, free_damon, tree
+from .exporter import ADMIN, DAMON_STAT, SIZE_FILE, Metrics, command, exporter, exporter_in_pod, free_damon, tree
 from .guest import Guest
 
 QUICK = "kernel: {settle: 1s}\n"
@@ -42,6 +42,13 @@ def test_damon_stat_is_observed_without_any_configuration(damon_stat: Guest) -> 
     assert damon_stat.get(DAMON_STAT) == b"Y\n"
 
 
+def test_a_pod_that_may_only_observe_sees_damon_stat(damon_stat: Guest) -> None:
+    with exporter_in_pod(damon_stat, "kernel: {control: never}\nmonitors: []\n", "observe-only") as watching:
+        metrics = watching.wait_for(_rises("damon_snapshots_total", monitor="damon_stat"), "snapshots count up", 90)
+        bands = metrics.all("damon_access_band_bytes", monitor="damon_stat", target="physical")
+        assert sum(bands.values()) == metrics.value("damon_monitored_bytes", monitor="damon_stat") > 0
+
+
 def test_doctor_explains_why_the_default_monitor_does_not_run(damon_stat: Guest) -> None:
     told = damon_stat.run("python -m damon_exporter doctor", uid0_nocaps=True).stdout
     assert "damon_stat holds DAMON" in told
@@ -50,7 +57,7 @@ def test_doctor_explains_why_the_default_monitor_does_not_run(damon_stat: Guest)
 
 
 def test_damon_stat_is_taken_over_when_allowed_and_runs_again_afterwards(damon_stat: Guest) -> None:
-    with exporter(damon_stat, "kernel: {settle: 1s, takeover: [damon_stat]}\n") as watching:
+    with exporter_in_pod(damon_stat, "kernel: {settle: 1s, takeover: [damon_stat]}\n", "takeover") as watching:
         watching.wait_for(_rises("damon_snapshots_total", monitor="node"), "node reports", 60)
         assert damon_stat.get(DAMON_STAT) == b"N\n"
     assert damon_stat.get(DAMON_STAT) == b"Y\n"

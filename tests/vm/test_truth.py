@@ -17,7 +17,7 @@ from damon_exporter.analysis import idle
 from damon_exporter.analysis.snapshot import U64, Regions, Snapshot
 from damon_exporter.sources.recording import Recording, read_recording
 
-from .exporter import MIB, Metrics, defragment, exporter, free_damon
+from .exporter import MIB, Metrics, defragment, exporter_in_pod, free_damon, tree
 from .guest import Guest, GuestProcess
 
 WORKLOADS = "/workloads"
@@ -94,6 +94,10 @@ class HotAndCold:
     """The page frames that they lie in."""
     recording: Recording
     """Eight seconds, recorded beside the exporter meanwhile."""
+    found: str
+    """DAMON's tree and the trace instances, from before the exporter's start."""
+    left: str
+    """The same after its end."""
 
 
 @pytest.fixture
@@ -104,7 +108,8 @@ def hot_and_cold(show: Callable[..., HotAndCold]) -> HotAndCold:
 def _watch_hot_and_cold(guest: Guest) -> HotAndCold:
     free_damon(guest)
     defragment(guest)
-    with exporter(guest, PROCESS_AND_NODE) as watching:
+    found = tree(guest)
+    with exporter_in_pod(guest, PROCESS_AND_NODE) as watching:
         watching.wait_for(lambda m: m.get("damon_working_set_bytes", monitor="node"), "node is watched")
         before = watching.watch(3)
         with workload(guest, "hotcold", "--hot", "64MiB", "--idle", "128MiB") as process:
@@ -119,7 +124,7 @@ def _watch_hot_and_cold(guest: Guest) -> HotAndCold:
                 scrapes = watching.watch(20)
                 assert recorder.wait(90.0) == 0, recorder.stderr()
             frames = json.loads(guest.python(PAGE_FRAMES, str(process.pid), json.dumps(areas)).stdout)
-    return HotAndCold(before, scrapes, areas, frames, _fetched(guest, BESIDE))
+    return HotAndCold(before, scrapes, areas, frames, _fetched(guest, BESIDE), found, tree(guest))
 
 
 def _fetched(guest: Guest, path: str) -> Recording:
@@ -182,7 +187,7 @@ def _watch_patterns(guest: Guest) -> list[Metrics]:
     with (
         workload(guest, "zigzag", "--dwell", str(ZIGZAG_DWELL)),
         workload(guest, "stairs", *stairs),
-        exporter(guest, PATTERNS) as watching,
+        exporter_in_pod(guest, PATTERNS) as watching,
     ):
         watching.wait_for(lambda m: (m.get("damon_snapshots_total", monitor="stairs") or 0) > 20, "snapshots")
         return watching.watch(26, every=1.5)
@@ -267,3 +272,7 @@ def _containing(regions: Regions, pages: U64) -> NDArray[np.intp]:
 def test_a_recording_ends_in_a_file_that_can_be_read(hot_and_cold: HotAndCold) -> None:
     assert hot_and_cold.recording.damage is None
     assert len(hot_and_cold.recording) > 30
+
+
+def test_the_kernel_is_as_it_was_when_the_pod_has_ended(hot_and_cold: HotAndCold) -> None:
+    assert hot_and_cold.left == hot_and_cold.found

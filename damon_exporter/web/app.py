@@ -16,6 +16,8 @@ from damon_exporter.web.response import Response
 
 HEALTHY_PATH = "/-/healthy"
 READY_PATH = "/-/ready"
+UNGUARDED = frozenset({HEALTHY_PATH, READY_PATH})
+"""Asked by probes, which have no password."""
 
 _METHODS = ("GET", "HEAD")
 

@@ -5,7 +5,7 @@ import re
 import socket
 from dataclasses import dataclass
 
-BACKLOG = 128
+BACKLOG = 1024
 
 _FORMS = "write :10555, 127.0.0.1:10555, [::1]:10555 or host:10555"
 _ADDRESS = re.compile(r"(?:\[(?P<bracketed>[^\[\]]*)\]|(?P<host>[^\[\]:\s]*)):(?P<port>[0-9]{1,5})")

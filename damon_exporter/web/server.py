@@ -1,38 +1,50 @@
-"""The HTTP server: cheroot on one or more addresses, with bounds on what a client may take."""
+"""The HTTP server: uvicorn's HTTP/1.1 on asyncio, on one or more addresses, with bounds on what a client may take.
 
+Clients are waited for without threads: handshakes, headers and responses, however slow, cost a descriptor each.
+"""
+
+import asyncio
 import logging
-import os
 import socket
 import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import Self
 from wsgiref.types import WSGIApplication
 
-from cheroot.server import HTTPConnection, HTTPRequest
-from cheroot.wsgi import Server as CherootServer
+from uvicorn import Config
+from uvicorn.server import ServerState
 
-from damon_exporter.web.listen import BACKLOG, ListenAddress, bind
+from damon_exporter.web.asgi import Asgi, RequestLimits
+from damon_exporter.web.connection import GOODBYE_SECONDS, Connection, Guests, admits, connect
+from damon_exporter.web.listen import ListenAddress, bind
+from damon_exporter.web.security import SecurityNow, no_security
 
 log = logging.getLogger(__name__)
+logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # it warns of every request that is none
+
+OUT_OF_DESCRIPTORS_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What clients may take, per listen address.
+    """What clients may take, all of them together.
 
-    ``idle_seconds`` bounds every wait for a client, ``request_seconds`` a request with its response in all:
-    a client that sends or reads byte by byte would otherwise hold its thread for as long as it likes.
+    ``idle_seconds`` bounds a TLS handshake, and the wait for a whole request; ``request_seconds`` the response.
+    ``threads`` make pages. A request has at most ``header_bytes`` in ``headers`` headers, and in its line besides.
     """
 
     threads: int = 8
-    idle_seconds: int = 10
+    idle_seconds: float = 10
     request_seconds: float = 30
     header_bytes: int = 16 * 1024
+    headers: int = 100
     body_bytes: int = 1024
-    waiting_connections: int = 64
+    connections: int = 512
 
 
 class Server:
@@ -41,32 +53,55 @@ class Server:
     Raises ValueError for what is no address and ListenError for one that cannot be had.
     """
 
-    def __init__(self, addresses: Sequence[str], app: WSGIApplication, limits: Limits | None = None) -> None:
-        self._servers: list[_Cheroot] = []
+    def __init__(
+        self,
+        addresses: Sequence[str],
+        app: WSGIApplication,
+        limits: Limits | None = None,
+        security: SecurityNow = no_security,
+    ) -> None:
+        self._limits = limits or Limits()
+        self._security = security
+        self._app = app
+        self._listening: list[socket.socket] = []
+        self._thread: threading.Thread | None = None
+        self._serving = threading.Event()
         try:
             for address in [ListenAddress.parse(text) for text in addresses]:
-                self._servers.append(_Cheroot(bind(address), app, limits or Limits()))
+                self._listening.append(bind(address))
         except OSError:
-            self.stop()
+            self._close()
             raise
-
-    @property
-    def bound(self) -> tuple[ListenAddress, ...]:
+        self.bound = tuple(ListenAddress(*listening.getsockname()[:2]) for listening in self._listening)
         """The addresses as bound, with the port that the kernel chose for port 0."""
-        return tuple(ListenAddress(*server.bind_addr) for server in self._servers)
 
     def start(self) -> None:
         """Serve in threads of their own, which do not keep the process alive."""
-        for server in self._servers:
-            threading.Thread(target=server.start, name=f"http {server.bind_addr}", daemon=True).start()
-        for server in self._servers:
-            server.serving.wait()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name="http", daemon=True)
+        self._thread.start()
+        self._serving.wait()
 
     def stop(self) -> None:
         """End the responses under way, for 2 s at most, and free the ports."""
-        for server in self._servers:
-            server.stop()
-            server.listening.close()
+        if self._thread:
+            self._loop.call_soon_threadsafe(self._stopping.set)
+            self._thread.join()
+        self._close()
+
+    def _close(self) -> None:
+        for listening in self._listening:
+            listening.close()
+
+    async def _serve(self) -> None:
+        self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
+        with ThreadPoolExecutor(self._limits.threads, "http page") as threads:
+            reception = _Reception(self._app, self._limits, self._security, threads)
+            doors = [asyncio.create_task(reception.accept(listening)) for listening in self._listening]
+            self._serving.set()
+            await self._stopping.wait()
+            for door in doors:
+                door.cancel()
+            await reception.close()
 
     def __enter__(self) -> Self:
         self.start()
@@ -78,78 +113,81 @@ class Server:
         self.stop()
 
 
-class _Request(HTTPRequest):
-    def read_request_headers(self) -> bool:
-        """Read the headers; nobody reads a chunked body, and what is left of it is no next request."""
-        good = bool(super().read_request_headers())  # type: ignore[no-untyped-call]  # cheroot's stub has no types
-        self.close_connection = self.close_connection or self.chunked_read
-        return good
+class _Reception:
+    """Accepts clients and keeps count of them; all within the loop's thread."""
 
-
-class _Connection(HTTPConnection):
-    RequestHandlerClass = _Request
-    server: "_Cheroot"
-
-    def communicate(self) -> bool:
-        """Serve one request, and cut off a client that makes it last too long."""
-        cut = threading.Timer(self.server.limits.request_seconds, self._cut)
-        cut.daemon = True
-        cut.start()
-        try:
-            return bool(super().communicate())  # type: ignore[no-untyped-call]  # cheroot's stub has no types
-        finally:
-            cut.cancel()
-
-    def _cut(self) -> None:
-        with suppress(OSError):  # it has gone by itself
-            self.socket.shutdown(socket.SHUT_RDWR)
-
-
-class _Cheroot(CherootServer):
-    ConnectionClass = _Connection
-
-    def __init__(self, listening: socket.socket, app: WSGIApplication, limits: Limits) -> None:
-        super().__init__(
-            listening.getsockname()[:2],
-            app,
-            numthreads=limits.threads,
-            max=limits.threads,
-            server_name="damon-exporter",  # cheroot's name and version otherwise
-            request_queue_size=BACKLOG,
-            timeout=limits.idle_seconds,
-            shutdown_timeout=2,
-            accepted_queue_size=BACKLOG,
-            accepted_queue_timeout=0,  # past that a client gets 503 at once, and accepting goes on
+    def __init__(
+        self, app: WSGIApplication, limits: Limits, security: SecurityNow, threads: ThreadPoolExecutor
+    ) -> None:
+        self._limits = limits
+        self._security = security
+        self._guests = Guests(limits.connections)
+        self._arriving: set[asyncio.Task[None]] = set()
+        self._state = ServerState()
+        self._state.default_headers = [(b"server", b"damon-exporter")]
+        self._config = Config(
+            Asgi(
+                app,
+                threads,
+                RequestLimits(limits.header_bytes, limits.headers, limits.body_bytes),
+                lambda: security().headers,
+            ),
+            lifespan="off",
+            ws="none",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            h11_max_incomplete_event_size=2 * limits.header_bytes,
+            timeout_keep_alive=3600,  # ours is shorter
         )
-        self.limits = limits
-        self.listening = listening
-        self.serving = threading.Event()
-        self.max_request_header_size = limits.header_bytes
-        self.max_request_body_size = limits.body_bytes
-        self.keep_alive_conn_limit = limits.waiting_connections
 
-    def prepare(self) -> None:
-        """Get ready to serve, on our own socket whatever the environment says about inherited ones."""
-        os.environ.pop("LISTEN_PID", None)
-        super().prepare()
+    async def accept(self, listening: socket.socket) -> None:
+        """Let clients in until cancelled."""
+        loop = asyncio.get_running_loop()
+        listening.setblocking(False)
+        while True:
+            try:
+                client, _ = await loop.sock_accept(listening)
+            except OSError as error:
+                log.warning("cannot accept a connection: %s; closing the one that has been idle for longest", error)
+                self._guests.show_out()
+                await asyncio.sleep(OUT_OF_DESCRIPTORS_SECONDS)
+                continue
+            self._guests.enter(client)
+            arriving = loop.create_task(self._receive(client))
+            self._arriving.add(arriving)
+            arriving.add_done_callback(self._arriving.discard)
 
-    def bind(self, *_: int) -> socket.socket:
-        """Take the socket that is bound already."""
-        self.socket = self.listening
-        return self.listening
+    async def _receive(self, client: socket.socket) -> None:
+        encryption = self._security().encryption
+        protocol = partial(
+            Connection,
+            self._config,
+            self._state,
+            self._limits.idle_seconds,
+            self._limits.request_seconds,
+            partial(admits, encryption),
+            partial(self._guests.asks, client),
+            partial(self._guests.leave, client),
+        )
+        try:
+            await connect(client, encryption, protocol, self._limits.idle_seconds)
+        except OSError as error:  # of TLS too; TimeoutError is one
+            log.debug("a client could not be connected: %s", error or "it took too long")
+        finally:
+            if client.fileno() < 0:
+                self._guests.leave(client)
 
-    def serve(self) -> None:
-        """Serve until stopped."""
-        self.serving.set()
-        super().serve()
-
-    def process_conn(self, conn: _Connection) -> None:
-        """Let a new connection wait without a thread until its client sends something."""
-        if conn.last_used is None and self.can_add_keepalive_connection:
-            self.put_conn(conn)
-        else:
-            super().process_conn(conn)
-
-    def error_log(self, msg: str = "", level: int = logging.INFO, traceback: bool = False) -> None:
-        """Log what went wrong with a connection."""
-        log.log(level, "%s", msg, exc_info=traceback)
+    async def close(self) -> None:
+        """Let responses end, for a while; then disconnect everybody."""
+        for arriving in self._arriving:
+            arriving.cancel()
+        for connection in list(self._state.connections):
+            connection.shutdown()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(GOODBYE_SECONDS):
+                while self._state.connections:
+                    await asyncio.sleep(0.01)
+        for connection in list(self._state.connections):
+            connection.transport.abort()
+        await asyncio.sleep(0)

@@ -20,7 +20,7 @@ def test_the_guest_runs_a_kernel_of_the_wanted_series(guest: Guest) -> None:
 
 
 def test_the_package_under_test_and_what_it_needs_can_be_imported(guest: Guest) -> None:
-    modules = "numpy, prometheus_client, pydantic, yaml, click, cheroot.wsgi, damo, damon_exporter"
+    modules = "numpy, prometheus_client, pydantic, yaml, click, uvicorn, bcrypt, damo, damon_exporter"
     guest.python(f"import {modules}")
 
 

@@ -111,14 +111,15 @@ def test_a_connection_serves_several_requests(port: int) -> None:
 @pytest.mark.parametrize(
     ("request_bytes", "status"),
     [
-        (b"GET /metrics HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 20_000 + b"\r\n\r\n", 413),
-        (b"GET /" + b"x" * 20_000 + b" HTTP/1.1\r\n\r\n", 414),
+        (b"GET /metrics HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 20_000 + b"\r\n\r\n", 431),
+        (b"GET /metrics HTTP/1.1\r\nHost: a\r\n" + b"X: x\r\n" * 200 + b"\r\n", 431),
+        (b"GET /" + b"x" * 20_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n", 414),
         (b"GET /metrics HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n", 413),
         (b"GET /metrics HTTP/1.1\r\nno header\r\n\r\n", 400),
         (b"nonsense\r\n\r\n", 400),
         (b"GET /metrics HTTP/3.0\r\n\r\n", 505),
     ],
-    ids=["huge header", "huge path", "huge body", "no header", "no request", "unknown version"],
+    ids=["huge header", "many headers", "huge path", "huge body", "no header", "no request", "unknown version"],
 )
 def test_a_bad_request_is_refused(port: int, request_bytes: bytes, status: int) -> None:
     assert status_of(port, request_bytes) == status

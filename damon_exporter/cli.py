@@ -30,6 +30,7 @@ from damon_exporter.stopping import Failed, StopSignal
 from damon_exporter.terminal import PrintError, print_text
 from damon_exporter.web.app import make_app
 from damon_exporter.web.listen import ListenAddress, ListenError
+from damon_exporter.web.security import SecurityNow, no_security
 
 FAILED, MISUSED = 1, 2
 
@@ -69,10 +70,25 @@ serving_flags = options(
         callback=_telemetry_path,
         help="Path of the metrics.",
     ),
+    click.option(
+        "--web.config.file",
+        "web_file",
+        type=click.Path(path_type=Path),
+        help="TLS, passwords and headers, in the format of Prometheus' exporters; read again when it changes.",
+    ),
 )
 lifecycle_flag = click.option(
     "--web.enable-lifecycle", "lifecycle", is_flag=True, help="Let POST /-/reload reload the configuration."
 )
+
+
+def _security(web_file: Path | None) -> SecurityNow:
+    """Return what the file of --web.config.file asks for; raises ConfigError."""
+    if web_file is None:
+        return no_security
+    from damon_exporter.securing import Secured
+
+    return Secured(web_file)
 
 
 def main() -> None:
@@ -112,6 +128,7 @@ def cli(
     config_file: Path | None,
     addresses: tuple[str, ...],
     telemetry_path: str,
+    web_file: Path | None,
     log_level: str,
     log_format: str,
     check_only: bool,
@@ -127,6 +144,7 @@ def cli(
     if context.invoked_subcommand is not None:
         context.default_map = {context.invoked_subcommand: context.params}
         return
+    security = _security(web_file)
     config = loaded(config_file)
     if dry_run:
         from damon_exporter.dry_run import rehearse
@@ -136,7 +154,7 @@ def cli(
         return
     from damon_exporter import serving
 
-    web = serving.WebFlags(addresses, telemetry_path, lifecycle)
+    web = serving.WebFlags(addresses, telemetry_path, lifecycle, security)
     serving.serve(config, config_file, KernelPaths(**roots), web)
 
 
@@ -152,6 +170,7 @@ def demo(
     config_file: Path | None,
     addresses: tuple[str, ...],
     telemetry_path: str,
+    web_file: Path | None,
     log_level: str,
     log_format: str,
 ) -> None:
@@ -160,10 +179,11 @@ def demo(
     from damon_exporter.sources.recording import read_recording
 
     logs.set_up(log_level, log_format)
+    security = _security(web_file)
     config = loaded(config_file)
     with resources.as_file(resources.files("damon_exporter") / "recordings/demo.damon") as shipped:
         played = read_recording(recording or shipped)
-    serving.serve_recording(played, config, serving.WebFlags(addresses, telemetry_path))
+    serving.serve_recording(played, config, serving.WebFlags(addresses, telemetry_path, security=security))
 
 
 @cli.command()

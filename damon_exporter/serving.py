@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from wsgiref.types import WSGIApplication
 
 from damon_exporter.config import Config, ConfigError, Otlp
 from damon_exporter.kernel.paths import KernelPaths
@@ -17,7 +18,9 @@ from damon_exporter.sd_notify import Notifier
 from damon_exporter.sources.recording import Recording
 from damon_exporter.state import NodeState
 from damon_exporter.stopping import StopSignal
-from damon_exporter.web.app import make_app
+from damon_exporter.web.app import UNGUARDED, make_app
+from damon_exporter.web.guard import guarded
+from damon_exporter.web.security import SecurityNow, no_security
 from damon_exporter.web.server import Server
 
 log = logging.getLogger(__name__)
@@ -25,11 +28,22 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class WebFlags:
-    """Where to serve what. ``lifecycle`` lets requests reload the configuration."""
+    """Where to serve what, to whom. ``lifecycle`` lets requests reload the configuration."""
 
     addresses: Sequence[str]
     telemetry_path: str
     lifecycle: bool = False
+    security: SecurityNow = no_security
+
+    def server(self, app: WSGIApplication) -> Server:
+        """Return a server of the application, bound."""
+        return Server(self.addresses, guarded(app, self.security, UNGUARDED), security=self.security)
+
+    def say_where(self, server: Server) -> None:
+        """Log the addresses of a server."""
+        scheme = "https" if self.security().encryption else "http"
+        for address in server.bound:
+            log.info("serving %s://%s:%d%s", scheme, address.host or "localhost", address.port, self.telemetry_path)
 
 
 def serve(config: Config, config_file: Path | None, paths: KernelPaths, web: WebFlags) -> None:
@@ -49,8 +63,8 @@ def serve(config: Config, config_file: Path | None, paths: KernelPaths, web: Web
     collected = Collected()
     push = _push(config.otlp, published, collected, stop.fail)
     app = make_app(published, web.telemetry_path, reloader.answer if web.lifecycle else None, collected)
-    with Server(web.addresses, app) as server, push:
-        _say_where(server, web.telemetry_path)
+    with web.server(app) as server, push:
+        web.say_where(server)
         observation = Observation(config, paths, published, stop.fail)
         with observation, reloader.reloading(observation), notifier.started():
             _wait(stop, notifier, published)
@@ -65,8 +79,8 @@ def serve_recording(recording: Recording, config: Config, web: WebFlags) -> None
     player = Player(recording, config.export)
     collected = Collected()
     push = _push(config.otlp, player.published, collected, stop.fail)
-    with Server(web.addresses, make_app(player.published, web.telemetry_path, collected=collected)) as server, push:
-        _say_where(server, web.telemetry_path)
+    with web.server(make_app(player.published, web.telemetry_path, collected=collected)) as server, push:
+        web.say_where(server)
         player.start()
         try:
             stop.wait()
@@ -86,11 +100,6 @@ def _wait(stop: StopSignal, notifier: Notifier, published: Published) -> None:
 def _status(state: NodeState) -> str:
     up = sum(monitor.up for monitor in state.monitors)
     return "; ".join((f"{up} of {len(state.monitors)} monitors report", *state.reasons))
-
-
-def _say_where(server: Server, telemetry_path: str) -> None:
-    for address in server.bound:
-        log.info("serving http://%s:%d%s", address.host or "localhost", address.port, telemetry_path)
 
 
 def _push(

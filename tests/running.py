@@ -25,7 +25,7 @@ QUICK = "kernel: {settle: 0s}\nexport: {publish: 100ms}\n" + NODE
 
 ConfigFlag = Callable[[str], str]
 """The fixture ``config``: writes a configuration and returns the flag that names it."""
-SERVING = re.compile(r"serving http://127\.0\.0\.1:(\d+)/")
+SERVING = re.compile(r"serving https?://127\.0\.0\.1:(\d+)/")
 
 
 def path_flags(paths: KernelPaths) -> list[str]:

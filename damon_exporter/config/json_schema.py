@@ -27,9 +27,8 @@ def schema() -> Schema:
     return {"$schema": DIALECT, **keys, "title": "damon-exporter configuration"}
 
 
-def keys_at(location: Sequence[int | str]) -> list[str]:
-    """The keys that may stand at a place in the file; empty if none are fixed there."""
-    whole = schema()
+def keys_at(location: Sequence[int | str], whole: Schema) -> list[str]:
+    """The keys that may stand at a place in a file with the schema ``whole``; empty if none are fixed there."""
     here = whole
     for step in location:
         here = _resolved(whole, here)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from damon_exporter.config.fields import Place, Problems
-from damon_exporter.config.json_schema import keys_at
+from damon_exporter.config.json_schema import Schema, keys_at, schema
 from damon_exporter.config.near_match import nearest
 from damon_exporter.units import shown
 
@@ -46,10 +46,11 @@ class ConfigError(ValueError):
         self.problems = list(problems)
 
 
-def problems(error: ValidationError) -> list[tuple[Place, str]]:
-    """What pydantic found: where, and what with its cure."""
+def problems(error: ValidationError, whole: Schema | None = None) -> list[tuple[Place, str]]:
+    """What pydantic found: where, and what with its cure. ``whole`` is the schema of the file, unless the usual one."""
     found = error.errors(include_url=False)
-    return [problem for detail in found if not _is_consequence(detail) for problem in _problems(detail)]
+    known = whole or schema()
+    return [problem for detail in found if not _is_consequence(detail) for problem in _problems(detail, known)]
 
 
 def path(location: Sequence[int | str]) -> str:
@@ -64,11 +65,11 @@ def word(key: str) -> str:
     return key if re.fullmatch(r"[!-~]{1,40}", key) else shown(key)
 
 
-def _problems(detail: "ErrorDetails") -> list[tuple[Place, str]]:
+def _problems(detail: "ErrorDetails", known: Schema) -> list[tuple[Place, str]]:
     cause = detail.get("ctx", {}).get("error")
     if isinstance(cause, Problems):
         return [((*detail["loc"], *rest), text) for rest, text in cause.found]
-    return [(detail["loc"], _cause(detail))]
+    return [(detail["loc"], _cause(detail, known))]
 
 
 def _is_consequence(error: "ErrorDetails") -> bool:
@@ -76,10 +77,10 @@ def _is_consequence(error: "ErrorDetails") -> bool:
     return error["type"] == "too_short" and len(error["input"]) >= error["ctx"]["min_length"]
 
 
-def _cause(error: "ErrorDetails") -> str:
+def _cause(error: "ErrorDetails", known: Schema) -> str:
     kind, context = error["type"], error.get("ctx", {})
     if kind == "extra_forbidden":
-        return _unknown_key(error["loc"])
+        return _unknown_key(error["loc"], known)
     if kind == "literal_error":
         return _unknown_word(error["input"], context["expected"])
     if kind == "value_error":
@@ -88,11 +89,11 @@ def _cause(error: "ErrorDetails") -> str:
     return text.format(given=shown(error["input"]), **context)
 
 
-def _unknown_key(location: Sequence[int | str]) -> str:
+def _unknown_key(location: Sequence[int | str], known: Schema) -> str:
     *parents, key = location
     if re.sub(r"\[[0-9]+\]", "[]", path(location)) in UNAVAILABLE:
         return "not available in this version"
-    return f"unknown key; {nearest(str(key), keys_at(parents), 'known here')}"
+    return f"unknown key; {nearest(str(key), keys_at(parents, known), 'known here')}"
 
 
 def _unknown_word(given: object, expected: str) -> str:

@@ -47,13 +47,16 @@ def read_text(path: Path, named_by: str, prefix: str = "", largest: int = LARGES
         raise ConfigError([f"{prefix}not UTF-8 at byte {error.start}; save it as UTF-8"]) from error
 
 
-def parse(text: str) -> dict[str, object]:
-    """The keys of a configuration text; ConfigError with line and column if it is not good YAML."""
+def parse(text: str, such_as: str = "monitors: []") -> dict[str, object]:
+    """The keys of a configuration text; ConfigError with line and column if it is not good YAML.
+
+    ``such_as`` is what somebody is told to write who has written no keys.
+    """
     value = parse_any(text, MOST_VALUES)
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise ConfigError(["the configuration: must be keys with values, such as monitors: []"])
+        raise ConfigError([f"the configuration: must be keys with values, such as {such_as}"])
     return value
 
 

@@ -2,6 +2,7 @@
 
 import gzip
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -46,8 +47,8 @@ class Exposition:
     def __init__(self, collected: Collected | None = None) -> None:
         self._collected = collected or Collected()
         self._lock = threading.Lock()
-        self._state: NodeState | None = None
-        self._rendered: dict[tuple[Format, bool], bytes] = {}
+        # Scrapes that began just before a publication still ask for the state before.
+        self._kept: deque[tuple[NodeState, dict[tuple[Format, bool], bytes]]] = deque(maxlen=2)
 
     def render(
         self, state: NodeState, accept: str = "", accept_encoding: str = "", names: Sequence[str] = ()
@@ -62,13 +63,19 @@ class Exposition:
 
     def _shared(self, state: NodeState, output: Format, compress: bool) -> bytes:
         with self._lock:
-            if state is not self._state:
-                self._state, self._rendered = state, {}
-            if (output, False) not in self._rendered:
-                self._rendered[output, False] = self._encode(state, output)
-            if (output, compress) not in self._rendered:
-                self._rendered[output, compress] = _packed(self._rendered[output, False], compress)
-            return self._rendered[output, compress]
+            rendered = self._rendered(state)
+            if (output, False) not in rendered:
+                rendered[output, False] = self._encode(state, output)
+            if (output, compress) not in rendered:
+                rendered[output, compress] = _packed(rendered[output, False], compress)
+            return rendered[output, compress]
+
+    def _rendered(self, state: NodeState) -> dict[tuple[Format, bool], bytes]:
+        for kept, rendered in self._kept:
+            if kept is state:
+                return rendered
+        self._kept.append((state, {}))
+        return self._kept[-1][1]
 
     def _encode(self, state: NodeState, output: Format, names: Sequence[str] = ()) -> bytes:
         registry = CollectorRegistry(support_collectors_without_names=True)

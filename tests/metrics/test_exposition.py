@@ -159,7 +159,7 @@ def test_scrapes_at_the_same_time_share_the_families_of_a_state(monkeypatch: pyt
     monkeypatch.setattr(collected, "families", lambda state: built.append(state) or families(state))
     shared = Exposition()
     scrapes = [
-        threading.Thread(target=shared.render, args=(STATE, a, e)) for a in ("", OPENMETRICS) for e in ("", "gzip") * 4
+        threading.Thread(target=shared.render, args=(STATE, a, e)) for a in ("", OPENMETRICS) for e in ("", "gzip") * 25
     ]
 
     for scrape in scrapes:
@@ -168,6 +168,17 @@ def test_scrapes_at_the_same_time_share_the_families_of_a_state(monkeypatch: pyt
         scrape.join()
 
     assert len(built) == 1
+
+
+def test_scrapes_around_a_publication_share_a_rendering_of_each_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    built: list[NodeState] = []
+    monkeypatch.setattr(exposition, "families", lambda state: built.append(state) or families(state))
+    shared, before, after = Exposition(), STATE, replace(STATE)
+
+    for state in (before, after, before, after, before):
+        shared.render(state)
+
+    assert len(built) == 2
 
 
 def test_a_new_state_is_rendered_anew() -> None:

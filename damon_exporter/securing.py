@@ -5,6 +5,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from damon_exporter.config import ConfigError
@@ -117,6 +118,7 @@ def _encryption(tls: TlsServer, files: TlsFiles) -> Encryption:
         context = server_context(files, rules)
     except TlsError as error:
         raise ConfigError([f"tls_server_config.{key}: {text}" for key, text in error.found.items()]) from error
-    if doubt := doubts(files):
-        log.warning("%s: %s, so clients will refuse it; renew it", files.certificate, doubt)
+    with suppress(OSError):  # the files may be changing just now; then they are read again
+        if doubt := doubts(files):
+            log.warning("%s: %s, so clients will refuse it; renew it", files.certificate, doubt)
     return Encryption(context, tls.client_allowed_sans)

@@ -1,7 +1,6 @@
 """One client from its connection to its end, and how long it may take for what."""
 
 import asyncio
-import asyncio.sslproto
 import socket
 from collections.abc import Callable
 from contextlib import suppress
@@ -23,8 +22,6 @@ GOODBYE_SECONDS = 2.0
 
 KERNEL_BUFFER = 1 << 17
 """Bytes of a response that the kernel may keep for a client, twice; left alone it would keep megabytes."""
-
-asyncio.sslproto.SSLProtocol.max_size = 1 << 14  # it reads that much at a time, and keeps a buffer of it per client
 
 _NOT_ENCRYPTED = "this port speaks TLS only: ask for https://\n"
 _REFUSAL = (

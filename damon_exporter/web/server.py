@@ -7,6 +7,7 @@ import asyncio
 import logging
 import socket
 import threading
+from asyncio import sslproto
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -22,12 +23,14 @@ from uvicorn.server import ServerState
 from damon_exporter.web.asgi import Asgi, RequestLimits
 from damon_exporter.web.connection import GOODBYE_SECONDS, Connection, Guests, admits, connect
 from damon_exporter.web.listen import ListenAddress, bind
-from damon_exporter.web.security import SecurityNow, no_security
+from damon_exporter.web.security import Encryption, SecurityNow, no_security
 
 log = logging.getLogger(__name__)
-logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # it warns of every request that is none
 
 OUT_OF_DESCRIPTORS_SECONDS = 0.1
+
+TLS_BUFFER = 1 << 14
+"""Bytes that asyncio reads of a client at a time, and has a buffer of for each; 256 KiB if left alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,7 @@ class Server:
 
     def start(self) -> None:
         """Serve in threads of their own, which do not keep the process alive."""
+        _adapt_libraries()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name="http", daemon=True)
         self._thread.start()
         self._serving.wait()
@@ -111,6 +115,12 @@ class Server:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+
+def _adapt_libraries() -> None:
+    """Set what they offer for the whole process only, in which nobody else uses them."""
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # it warns of every request that is none
+    sslproto.SSLProtocol.max_size = TLS_BUFFER
 
 
 class _Reception:
@@ -159,9 +169,20 @@ class _Reception:
             arriving.add_done_callback(self._arriving.discard)
 
     async def _receive(self, client: socket.socket) -> None:
-        encryption = self._security().encryption
-        protocol = partial(
-            Connection,
+        try:
+            encryption = self._security().encryption
+            await connect(client, encryption, partial(self._connection, client, encryption), self._limits.idle_seconds)
+        except OSError as error:  # of TLS too; TimeoutError is one
+            log.debug("a client could not be connected: %s", error or "it took too long")
+        except BaseException:
+            client.close()
+            raise
+        finally:
+            if client.fileno() < 0:
+                self._guests.leave(client)
+
+    def _connection(self, client: socket.socket, encryption: Encryption | None) -> Connection:
+        return Connection(
             self._config,
             self._state,
             self._limits.idle_seconds,
@@ -170,13 +191,6 @@ class _Reception:
             partial(self._guests.asks, client),
             partial(self._guests.leave, client),
         )
-        try:
-            await connect(client, encryption, protocol, self._limits.idle_seconds)
-        except OSError as error:  # of TLS too; TimeoutError is one
-            log.debug("a client could not be connected: %s", error or "it took too long")
-        finally:
-            if client.fileno() < 0:
-                self._guests.leave(client)
 
     async def close(self) -> None:
         """Let responses end, for a while; then disconnect everybody."""

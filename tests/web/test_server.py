@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from wsgiref.types import StartResponse
 
 import pytest
 from example_state import STATE
@@ -154,17 +155,68 @@ def test_a_client_that_stops_in_the_middle_does_not_hold_up_another() -> None:
         assert get(port)[0].status == 200
 
 
-def test_clients_that_send_byte_by_byte_are_cut_off() -> None:
-    with serving() as port, sent(port, b"GET /met") as first, sent(port, b"GET /met") as second:
-        drip = threading.Timer(0.6, lambda: (first.sendall(b"r"), second.sendall(b"r")))
-        drip.start()
-        began = time.monotonic()
+def seconds_until_cut_off(client: socket.socket, send: bytes = b"") -> float:
+    """How long a client that sends the same again and again, and hardly reads, is put up with."""
+    began = time.monotonic()
+    client.settimeout(0.1)
+    while time.monotonic() - began < 10:
+        try:
+            client.sendall(send)
+            if not client.recv(1):
+                break
+        except TimeoutError:
+            continue
+        except OSError:
+            break
+    return time.monotonic() - began
 
-        response, _ = get(port)
 
-        drip.join()
-        assert response.status == 200
-        assert time.monotonic() - began < 3
+@pytest.mark.parametrize("begun", [b"", b"G", b"GET /metrics HTTP/1.1\r\nX: "], ids=["nothing", "line", "header"])
+def test_a_request_that_comes_byte_by_byte_is_cut_off(begun: bytes) -> None:
+    with serving(Limits(idle_seconds=0.5)) as port, sent(port, begun) as client:
+        assert 0.4 < seconds_until_cut_off(client, b"x" if begun else b"") < 3
+
+
+def test_a_connection_that_is_kept_for_nothing_is_cut_off() -> None:
+    with serving(Limits(idle_seconds=0.5)) as port, sent(port, b"GET /-/healthy HTTP/1.1\r\nHost: a\r\n\r\n") as client:
+        assert client.recv(100).startswith(b"HTTP/1.1 200")
+        assert 0.4 < seconds_until_cut_off(client, b"G") < 3
+
+
+def test_a_response_that_is_not_read_is_cut_off() -> None:
+    def large(_: object, start_response: StartResponse) -> list[bytes]:
+        start_response("200 OK", [("Content-Length", str(16 << 20))])
+        return [b"x" * (16 << 20)]
+
+    with (
+        Server(["127.0.0.1:0"], large, Limits(request_seconds=0.5)) as server,
+        sent(server.bound[0].port, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n") as client,
+    ):
+        time.sleep(1)
+        client.settimeout(5)
+        received = 0
+        while data := client.recv(1 << 20):
+            received += len(data)
+
+    assert received < 16 << 20
+
+
+def test_whoever_waits_for_nothing_makes_room_for_the_next() -> None:
+    with serving(Limits(connections=2)) as port, sent(port, b"") as first, sent(port, b"") as second:
+        assert get(port)[0].status == 200
+
+        assert first.recv(1) == b""
+        second.sendall(b"GET /-/healthy HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert second.recv(100).startswith(b"HTTP/1.1 200")
+
+
+def test_whoever_does_not_wait_for_the_answer_gets_no_second_one(port: int) -> None:
+    with sent(port, b"GET /-/healthy HTTP/1.1\r\nHost: a\r\n\r\n" * 3) as client:
+        answer = b""
+        while data := client.recv(65536):
+            answer += data
+
+    assert answer.count(b"HTTP/1.1 200") == 1
 
 
 def test_an_error_in_a_page_is_500_and_in_the_log(caplog: pytest.LogCaptureFixture) -> None:

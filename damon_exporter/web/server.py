@@ -27,7 +27,7 @@ from damon_exporter.web.security import Encryption, SecurityNow, no_security
 
 log = logging.getLogger(__name__)
 
-OUT_OF_DESCRIPTORS_SECONDS = 0.1
+OUT_OF_DESCRIPTORS_SECONDS = 0.01
 
 TLS_BUFFER = 1 << 14
 """Bytes that asyncio reads of a client at a time, and has a buffer of for each; 256 KiB if left alone."""
@@ -152,14 +152,16 @@ class _Reception:
         )
 
     async def accept(self, listening: socket.socket) -> None:
-        """Let clients in until cancelled."""
+        """Let clients in until cancelled; the first time that there is no room is told of."""
         loop = asyncio.get_running_loop()
         listening.setblocking(False)
+        tell = log.warning
         while True:
             try:
                 client, _ = await loop.sock_accept(listening)
             except OSError as error:
-                log.warning("cannot accept a connection: %s; closing the one that has been idle for longest", error)
+                tell("cannot accept a connection: %s; closing those that are idle; raise `ulimit -n`", error.strerror)
+                tell = log.debug
                 self._guests.show_out()
                 await asyncio.sleep(OUT_OF_DESCRIPTORS_SECONDS)
                 continue

@@ -24,7 +24,7 @@ from damon_exporter.config import ConfigError
 from damon_exporter.securing import LOOK_SECONDS, Secured
 from damon_exporter.web.app import UNGUARDED, make_app
 from damon_exporter.web.guard import guarded
-from damon_exporter.web.server import Server
+from damon_exporter.web.server import Limits, Server
 from damon_exporter.web.tls import TlsFiles
 
 VERIFIED = "client_auth_type: RequireAndVerifyClientCert"
@@ -54,10 +54,10 @@ def written(tmp_path: Path, server_files: TlsFiles) -> Callable[..., Path]:
 
 
 @contextmanager
-def serving(secured: Secured) -> Iterator[str]:
+def serving(secured: Secured, limits: Limits | None = None) -> Iterator[str]:
     """The URL of a server with these settings."""
     app = guarded(make_app(lambda: STATE), secured, UNGUARDED)
-    with Server(["127.0.0.1:0"], app, security=secured) as server:
+    with Server(["127.0.0.1:0"], app, limits, secured) as server:
         yield f"https://{server.bound[0]}"
 
 
@@ -97,6 +97,15 @@ def test_plain_http_on_a_port_of_tls_is_told_so(written: Callable[..., Path]) ->
         answer = requests.get(url.replace("https", "http"), timeout=5)
 
     assert (answer.status_code, answer.text) == (400, "this port speaks TLS only: ask for https://\n")
+
+
+@pytest.mark.parametrize("begun", [b"", b"\x16\x03\x01"], ids=["nothing", "a bit of it"])
+def test_a_handshake_that_does_not_go_on_is_cut_off(written: Callable[..., Path], begun: bytes) -> None:
+    with serving(Secured(written()), Limits(idle_seconds=0.5)) as url:
+        host, port = url.removeprefix("https://").split(":")
+        with socket.create_connection((host, int(port)), 5) as client:
+            client.sendall(begun)
+            assert client.recv(1) == b""
 
 
 def test_only_clients_of_the_authority_are_served(

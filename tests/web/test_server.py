@@ -269,10 +269,3 @@ def test_a_server_can_be_stopped_without_having_been_started() -> None:
 
     with closing(socket.create_server(("127.0.0.1", address.port))):
         pass
-
-
-def test_systemds_variables_do_not_change_where_it_listens(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LISTEN_PID", "1")
-
-    with serving() as port:
-        assert get(port)[0].status == 200

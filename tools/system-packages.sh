@@ -16,6 +16,7 @@ need python3-venv python3 -c "import ensurepip, venv"
 need qemu-system-x86 command -v qemu-system-x86_64   # boots real kernels, in software
 need busybox-static command -v busybox               # their user space, beside Python
 need file command -v file                            # damo asks it what a recording is
+need openssl command -v openssl                      # puts a password on a key
 need chromium command -v chromium                    # shows the live page
 need chromium-driver command -v chromedriver         # through which tests drive it
 need systemd command -v systemd-analyze             # reads the unit; nothing of it is run

@@ -1,14 +1,22 @@
 # make demo   serve a recording of a real kernel's DAMON on :10555
 # make test   everything that continuous integration checks
-# Both set up what they need: a virtual environment, and for the tests, on Debian as root, system packages.
+# make image  the image of the Dockerfile, with docker or ENGINE=podman
+# make dist   wheel and sdist
+# The first two set up what they need: a virtual environment, and for the tests, on Debian as root, system packages.
 
 VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 LISTEN ?= :10555
 
+VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' damon_exporter/__init__.py)
+REVISION = $(shell git describe --always --abbrev=40 --exclude '*' --dirty 2>/dev/null || echo unknown)
+DIST ?= dist
+ENGINE ?= docker
+IMAGE ?= damon-exporter:$(VERSION)
+
 .PHONY: demo demo-recording test soak check coverage system-packages docs dashboards dashboard-pictures screenshots
-.PHONY: format targets-cost clean
+.PHONY: format targets-cost clean dist image lock version
 
 demo: $(VENV)/.runtime
 	$(BIN)/damon-exporter demo --web.listen-address $(LISTEN)
@@ -55,6 +63,23 @@ dashboard-pictures: $(VENV)/.dev
 # The pictures of the live page in the README: two minutes of the demo, as they were.
 screenshots: system-packages $(VENV)/.dev
 	$(BIN)/python tests/make_screenshots.py
+
+# The wheel is made from the sdist, so that this is known to be enough.
+dist: $(VENV)/.dev
+	$(BIN)/python -m build --outdir $(DIST)
+
+# HEALTHCHECK is one of Docker's own fields: podman and buildah leave it out of their usual format. BASE is another base
+# than the Dockerfile's, IMAGE_FLAGS are for the engine.
+image:
+	BUILDAH_FORMAT=docker $(ENGINE) build $(if $(BASE),--build-arg BASE=$(BASE)) --build-arg VERSION=$(VERSION) \
+		--build-arg REVISION=$(REVISION) $(IMAGE_FLAGS) --tag $(IMAGE) .
+
+version:
+	@echo $(VERSION)
+
+# What the image is made of, anew: the newest versions that pyproject.toml accepts.
+lock: $(VENV)/.dev
+	PATH="$(abspath $(BIN)):$$PATH" tools/lock.sh
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .

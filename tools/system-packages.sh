@@ -21,6 +21,8 @@ need chromium command -v chromium                    # shows the live page
 need chromium-driver command -v chromedriver         # through which tests drive it
 need systemd command -v systemd-analyze             # reads the unit; nothing of it is run
 need apparmor command -v apparmor_parser             # reads the profile; nothing is loaded
+need buildah command -v buildah                      # builds the image, without an engine that runs
+need mmdebstrap command -v mmdebstrap                # on a base made of Debian's packages
 need debian-archive-keyring test -e /usr/share/keyrings/debian-archive-keyring.gpg
 
 [ -n "$missing" ] || exit 0

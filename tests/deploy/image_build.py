@@ -23,11 +23,16 @@ from vm.kernels import cache_folder, locked
 CHECKOUT = Path(__file__).parents[2]
 LOCKS = (CHECKOUT / "requirements.lock", CHECKOUT / "requirements-image.lock")
 
-SUITE, PYTHON = "bookworm", "3.11"
-PACKAGES = "base-files,coreutils,dash,libstdc++6,python3,python3-venv"
+SUITE, PYTHON = "trixie", "3.13"  # those of the base that the Dockerfile names
+PACKAGES = "base-files,ca-certificates,coreutils,dash,libstdc++6,python3,python3-venv"
 UNREAD = [f"--dpkgopt=path-exclude=/usr/share/{folder}/*" for folder in ("doc", "locale", "man")]
-# As in the image that the Dockerfile names, Python is found below /usr/local and brings pip.
-BASE = "FROM scratch\nADD base.tar /\nRUN python3 -m venv /usr/local\n"
+# As in the image that the Dockerfile names, Python is found below /usr/local and brings pip, which wants to see
+# certificates also where it asks nobody.
+BASE = """\
+FROM scratch
+ADD base.tar /
+RUN cat /usr/share/ca-certificates/mozilla/*.crt > /etc/ssl/certs/ca-certificates.crt && python3 -m venv /usr/local
+"""
 PIP = "[global]\nno-index = true\nfind-links = /run/wheels\n"
 NOBODY = "65534:65534"
 
@@ -51,15 +56,19 @@ def kept(name: str, make: Callable[[Path], object]) -> Path:
     return cache / name
 
 
+def digest(*parts: str) -> str:
+    """What tells one thing of the cache from another that is made otherwise."""
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
 def base_files() -> Path:
     """An archive of the base's files, made once: what is in it of Debian is not what is tested."""
-    how = ("--quiet", "--variant=extract", f"--include={PACKAGES}", *UNREAD)
-    return kept(f"{SUITE}.tar", lambda archive: run("mmdebstrap", *how, SUITE, archive, configured_mirror()))
+    how = ("--quiet", "--variant=extract", f"--include={PACKAGES}", *UNREAD, SUITE)
+    return kept(f"base-{digest(*how)}.tar", lambda archive: run("mmdebstrap", *how, archive, configured_mirror()))
 
 
 def locked_wheels() -> Path:
     """A folder of what the locks name, for the base's Python."""
-    digest = hashlib.sha256(b"".join(lock.read_bytes() for lock in LOCKS)).hexdigest()
     how = ("--python-version", PYTHON, "--only-binary", ":all:", "--no-deps", "--require-hashes")
     wanted = [word for lock in LOCKS for word in ("--requirement", lock)]
 
@@ -68,7 +77,7 @@ def locked_wheels() -> Path:
             shutil.rmtree(older)
         run(sys.executable, "-m", "pip", "download", *how, *wanted, "--dest", folder)
 
-    return kept(f"wheels-{digest[:16]}", download)
+    return kept(f"wheels-{digest(*how, *(lock.read_text() for lock in LOCKS))}", download)
 
 
 @dataclass(frozen=True)
@@ -123,6 +132,6 @@ def build(folder: Path) -> Image:
     return image
 
 
-def is_missing() -> bool:
-    """Whether images cannot be built here; continuous integration must be able to."""
-    return shutil.which("buildah") is None and "CI" not in os.environ
+def cannot_be_tried() -> bool:
+    """Whether images are not built here; continuous integration must be able to."""
+    return "CI" not in os.environ and (shutil.which("buildah") is None or os.geteuid() != 0)

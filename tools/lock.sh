@@ -16,7 +16,7 @@ installs() { # FILE ARCHITECTURE PYTHON: are there wheels of everything?
         --only-binary :all: --require-hashes --requirement "$1"
 }
 
-lock requirements.lock pyproject.toml --extra auth --extra kubelet --extra otlp
+lock requirements.lock pyproject.toml --extra kubelet --extra otlp
 lock requirements-image.lock --group image
 for file in requirements.lock requirements-image.lock; do
     for architecture in x86_64 aarch64; do

@@ -8,11 +8,12 @@ from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.process_collector import ProcessCollector
 
 from damon_exporter.metrics.prometheus import families
+from damon_exporter.metrics.recent import Recent
 from damon_exporter.state import NodeState, Pushed
 
 
 class Collected:
-    """The families of a state, and ``process_*``; those of the last state are kept.
+    """The families of a state, and ``process_*``.
 
     ``process_*`` comes from this process' own /proc, whatever procfs the exporter watches, and is read when somebody
     first asks for a state. ``pushed`` is replaced by who pushes; None if nobody does.
@@ -22,13 +23,13 @@ class Collected:
         self.pushed: Pushed | None = None
         self._process = ProcessCollector(registry=None)
         self._lock = threading.Lock()
-        self._state: NodeState | None = None
-        self._families: Sequence[Family] = ()
+        self._families = Recent(self._collect)
 
     def __call__(self, state: NodeState) -> Sequence[Family]:
         """Return the families of a state, which nobody changes."""
         with self._lock:
-            if state is not self._state:
-                shown = replace(state, pushed=self.pushed) if self.pushed else state
-                self._state, self._families = state, (*families(shown), *self._process.collect())
-            return self._families
+            return self._families(state)
+
+    def _collect(self, state: NodeState) -> Sequence[Family]:
+        shown = replace(state, pushed=self.pushed) if self.pushed else state
+        return (*families(shown), *self._process.collect())

@@ -2,7 +2,6 @@
 
 import gzip
 import threading
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -14,6 +13,7 @@ from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
 from damon_exporter.metrics.collected import Collected
+from damon_exporter.metrics.recent import Recent
 from damon_exporter.state import NodeState
 
 _GZIP_LEVEL = 6  # level 9 takes three times as long and saves 1 % (20 000 series)
@@ -47,8 +47,7 @@ class Exposition:
     def __init__(self, collected: Collected | None = None) -> None:
         self._collected = collected or Collected()
         self._lock = threading.Lock()
-        # Scrapes that began just before a publication still ask for the state before.
-        self._kept: deque[tuple[NodeState, dict[tuple[Format, bool], bytes]]] = deque(maxlen=2)
+        self._rendered: Recent[dict[tuple[Format, bool], bytes]] = Recent(lambda _: {})
 
     def render(
         self, state: NodeState, accept: str = "", accept_encoding: str = "", names: Sequence[str] = ()
@@ -69,13 +68,6 @@ class Exposition:
             if (output, compress) not in rendered:
                 rendered[output, compress] = _packed(rendered[output, False], compress)
             return rendered[output, compress]
-
-    def _rendered(self, state: NodeState) -> dict[tuple[Format, bool], bytes]:
-        for kept, rendered in self._kept:
-            if kept is state:
-                return rendered
-        self._kept.append((state, {}))
-        return self._kept[-1][1]
 
     def _encode(self, state: NodeState, output: Format, names: Sequence[str] = ()) -> bytes:
         registry = CollectorRegistry(support_collectors_without_names=True)

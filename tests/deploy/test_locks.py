@@ -11,7 +11,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 PROJECT: dict[str, Any] = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())
-IN_THE_IMAGE = ("auth", "kubelet", "otlp")
+IN_THE_IMAGE = ("kubelet", "otlp")
 
 
 def pins(lock: str) -> Iterator[tuple[str, str, list[str]]]:

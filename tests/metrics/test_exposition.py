@@ -172,11 +172,12 @@ def test_scrapes_at_the_same_time_share_the_families_of_a_state(monkeypatch: pyt
 
 def test_scrapes_around_a_publication_share_a_rendering_of_each_state(monkeypatch: pytest.MonkeyPatch) -> None:
     built: list[NodeState] = []
-    monkeypatch.setattr(exposition, "families", lambda state: built.append(state) or families(state))
+    monkeypatch.setattr(collected, "families", lambda state: built.append(state) or families(state))
     shared, before, after = Exposition(), STATE, replace(STATE)
 
     for state in (before, after, before, after, before):
         shared.render(state)
+        shared.render(state, OPENMETRICS)
 
     assert len(built) == 2
 

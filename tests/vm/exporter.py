@@ -120,7 +120,8 @@ def exporter(guest: Guest, config: str = "", *arguments: str, port: int = PORT) 
 @contextmanager
 def exporter_in_pod(guest: Guest, config: str, variant: str = "base") -> Iterator[Exporter]:
     """The same with the mounts and the rights that this variant of the DaemonSet has."""
-    with _until_stopped(_answering(guest, daemonset.spawn(guest, config, variant), PORT)) as running:
+    process = guest.spawn(daemonset.in_pod(guest, variant, config, daemonset.exporter(variant)))
+    with _until_stopped(_answering(guest, process, PORT)) as running:
         yield running
 
 

@@ -7,8 +7,9 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Self
 
 import pytest
 from driving import on_both, wait_for
@@ -44,8 +45,14 @@ class Exporter(Running):
         self.file = file
         file.write_text(GOOD)
         super().__init__(*path_flags(kernel.paths), f"--config.file={file}", *flags)
-        self.wait_for(lambda: all(self.value("damon_snapshots_total", monitor=name) for name in NAMES))
-        self.wait_for(lambda: self.value("damon_scheme_tried_bytes_total", monitor="a"))
+
+    def __enter__(self) -> Self:
+        with ExitStack() as undo:
+            undo.push(self.__exit__)
+            self.wait_for(lambda: all(self.value("damon_snapshots_total", monitor=name) for name in NAMES))
+            self.wait_for(lambda: self.value("damon_scheme_tried_bytes_total", monitor="a"))
+            undo.pop_all()
+        return self
 
     def hang_up(self, text: str) -> None:
         """Change the file, and send SIGHUP."""

@@ -4,13 +4,13 @@ import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 from pathlib import Path
 from stat import S_IFREG, S_ISREG
 
 from damon_exporter.config import ConfigError, load
 from damon_exporter.kernel.errors import KernelError
 from damon_exporter.observation import Observation
-from damon_exporter.web.reload import Outcome, Told
 
 log = logging.getLogger(__name__)
 
@@ -71,15 +71,15 @@ class Reloader:
         if not S_ISREG(mode):
             raise ConfigError([f"{self._file} is no regular file: it cannot be read again; restart the exporter"])
 
-    def answer(self) -> Told:
-        """Do it, and tell how it went."""
+    def answer(self) -> tuple[HTTPStatus, str]:
+        """Do it, and tell how it went, as HTTP does."""
         try:
             self.reload()
         except UnderWay as problem:
-            return Outcome.BUSY, str(problem)
+            return HTTPStatus.CONFLICT, str(problem)
         except ReloadFailed as problem:
-            return Outcome.FAILED, str(problem)
-        return Outcome.DONE, "reloaded"
+            return HTTPStatus.INTERNAL_SERVER_ERROR, str(problem)
+        return HTTPStatus.OK, "reloaded"
 
     def on_signal(self) -> None:
         """Do it; what went wrong has been logged."""

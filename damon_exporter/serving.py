@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from wsgiref.types import WSGIApplication
 
 from damon_exporter.config import Config, ConfigError, Otlp
 from damon_exporter.kernel.paths import KernelPaths
@@ -20,6 +19,7 @@ from damon_exporter.state import NodeState
 from damon_exporter.stopping import StopSignal
 from damon_exporter.web.app import UNGUARDED, make_app
 from damon_exporter.web.guard import guarded
+from damon_exporter.web.messages import App
 from damon_exporter.web.security import SecurityNow, no_security
 from damon_exporter.web.server import Server
 
@@ -35,7 +35,7 @@ class WebFlags:
     lifecycle: bool = False
     security: SecurityNow = no_security
 
-    def server(self, app: WSGIApplication) -> Server:
+    def server(self, app: App) -> Server:
         """Return a server of the application, bound."""
         return Server(self.addresses, guarded(app, self.security, UNGUARDED), security=self.security)
 

@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from wsgiref.util import setup_testing_defaults
 
 import pytest
 from made_regions import MIB, regions
@@ -23,6 +22,7 @@ from damon_exporter.sources.recording import (
 )
 from damon_exporter.state import MonitorState, NodeState
 from damon_exporter.web.app import make_app
+from damon_exporter.web.messages import Request
 
 MS = 10**6
 QUICK = Intervals(1_000, 20_000)
@@ -82,9 +82,7 @@ def snapshots_of(state: NodeState) -> int:
 
 
 def page(player: Player, path: str) -> str:
-    request = {"PATH_INFO": path}
-    setup_testing_defaults(request)
-    return b"".join(make_app(player.published)(request, lambda *_: None)).decode()
+    return make_app(player.published)(Request(path)).body.decode()
 
 
 # How it is played

@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl
 from damon_exporter import __version__
 from damon_exporter.escaping import printable
 from damon_exporter.state import Heatmap, Histogram, MonitorState, NodeState, SchemeState, TargetState
-from damon_exporter.web.response import Response
+from damon_exporter.web.messages import Response
 
 PATH = "/api/v1/state"
 
@@ -50,7 +50,7 @@ def answer(state: NodeState, query: str) -> Response:
     try:
         chosen = Chosen.parse(query)
     except ValueError as error:
-        return Response.of_text(HTTPStatus.BAD_REQUEST, f"{error}\n", "text/plain")
+        return Response.of_lines(HTTPStatus.BAD_REQUEST, str(error))
     return Response(HTTPStatus.OK, "application/json", state_json(state, chosen))
 
 

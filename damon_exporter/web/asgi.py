@@ -1,56 +1,28 @@
-"""The WSGI application behind an ASGI server: pages are made in threads, and sent without one."""
+"""The application behind an ASGI server: pages are made in threads, and sent without one."""
 
 import asyncio
-import io
 import logging
-import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
 from email.utils import formatdate
 from http import HTTPStatus
 from typing import Any
-from wsgiref.types import WSGIApplication, WSGIEnvironment
 
-from damon_exporter.web.response import Header
+from damon_exporter.web.limits import Limits
+from damon_exporter.web.messages import App, Header, Request, Response
 
 log = logging.getLogger(__name__)
 
-PIECE = 1 << 16
+CHUNK = 1 << 16
 """Bytes that are copied for a client at a time; the page itself is shared by all who read it."""
 
 Scope = dict[str, Any]
-RawHeaders = Sequence[tuple[bytes, bytes]]
-
-
-@dataclass(frozen=True, slots=True)
-class RequestLimits:
-    """What a request may bring along: bytes of its line and headers together, headers, bytes of its body."""
-
-    header_bytes: int
-    headers: int
-    body_bytes: int
-
-    def refusal(self, scope: Scope) -> HTTPStatus | None:
-        """The status for a request that is too large, or of another HTTP; None for any other."""
-        if scope["http_version"] not in ("1.0", "1.1"):
-            return HTTPStatus.HTTP_VERSION_NOT_SUPPORTED
-        given: RawHeaders = scope["headers"]
-        if len(scope["raw_path"]) + len(scope["query_string"]) > self.header_bytes:
-            return HTTPStatus.REQUEST_URI_TOO_LONG
-        if len(given) > self.headers or sum(len(name) + len(value) + 4 for name, value in given) > self.header_bytes:
-            return HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
-        if any(name == b"content-length" and int(value) > self.body_bytes for name, value in given):
-            return HTTPStatus.REQUEST_ENTITY_TOO_LARGE
-        return None
 
 
 class Asgi:
     """Runs ``app`` in ``threads``; ``headers`` says what every response has besides, instead of its own."""
 
-    def __init__(
-        self, app: WSGIApplication, threads: Executor, limits: RequestLimits, headers: Callable[[], Sequence[Header]]
-    ) -> None:
+    def __init__(self, app: App, threads: Executor, limits: Limits, headers: Callable[[], Sequence[Header]]) -> None:
         self._app = app
         self._threads = threads
         self._limits = limits
@@ -58,86 +30,64 @@ class Asgi:
 
     async def __call__(self, scope: Scope, _receive: object, send: Callable[[Scope], Any]) -> None:
         """Answer one request. Nobody reads a body, so whoever sends one is disconnected afterwards."""
-        refused = self._limits.refusal(scope)
+        request = _request(scope)
+        refused = _refused(scope, request, self._limits)
         if refused:
-            answer = _short(refused)
+            response = _error(refused)
         else:
-            answer = await asyncio.get_running_loop().run_in_executor(self._threads, self._run, scope)
-        headers = [*_overridden(answer.headers, self._headers()), ("Date", formatdate(usegmt=True))]
-        if refused or _has_body(scope):
-            headers.append(("connection", "close"))
-        raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
-        await send({"type": "http.response.start", "status": answer.status, "headers": raw})
-        for start in range(0, len(answer.body), PIECE):
-            piece = answer.body[start : start + PIECE]
-            await send({"type": "http.response.body", "body": piece, "more_body": True})
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+            response = await asyncio.get_running_loop().run_in_executor(self._threads, self._respond, request)
+        headers = {
+            "Content-Type": response.content_type,
+            "Content-Length": str(len(response.body)),
+            "Date": formatdate(usegmt=True),
+            **({"Connection": "close"} if refused or _has_body(request) else {}),
+        }
+        all_headers = [*headers.items(), *response.headers, *self._headers()]
+        await send({"type": "http.response.start", "status": response.status, "headers": _raw(all_headers)})
+        for start in range(0, len(response.body), CHUNK):
+            await send({"type": "http.response.body", "body": response.body[start : start + CHUNK], "more_body": True})
+        await send({"type": "http.response.body"})
 
-    def _run(self, scope: Scope) -> "_Answer":
+    def _respond(self, request: Request) -> Response:
         try:
-            return _collected(self._app, _environ(scope))
+            return self._app(request)
         except Exception:
-            log.exception("no answer to %s %s", scope["method"], scope["path"])
-            return _short(HTTPStatus.INTERNAL_SERVER_ERROR)
+            log.exception("no answer to %s %s", request.method, request.path)
+            return _error(HTTPStatus.INTERNAL_SERVER_ERROR)
 
 
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    status: int
-    headers: Sequence[Header]
-    body: bytes
+def _request(scope: Scope) -> Request:
+    """A header that is given several times is a list, which HTTP separates by commas."""
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in scope["headers"]:
+        name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
+        headers[name] = f"{headers[name]},{value}" if name in headers else value
+    return Request(scope["path"], scope["method"], scope["query_string"].decode("latin-1"), headers)
 
 
-def _short(status: HTTPStatus) -> _Answer:
-    body = f"{status.phrase}\n".encode()
-    return _Answer(status, (("Content-Type", "text/plain"), ("Content-Length", str(len(body)))), body)
+def _refused(scope: Scope, request: Request, limits: Limits) -> HTTPStatus | None:
+    """The status for a request that is too large, or of another HTTP; None for any other."""
+    if scope["http_version"] not in ("1.0", "1.1"):
+        return HTTPStatus.HTTP_VERSION_NOT_SUPPORTED
+    if len(scope["raw_path"]) + len(scope["query_string"]) > limits.header_bytes:
+        return HTTPStatus.REQUEST_URI_TOO_LONG
+    header_bytes = sum(len(name) + len(value) + len(": \r\n") for name, value in scope["headers"])
+    if len(scope["headers"]) > limits.headers or header_bytes > limits.header_bytes:
+        return HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+    if int(request.headers.get("content-length", 0)) > limits.body_bytes:
+        return HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+    return None
 
 
-def _collected(app: WSGIApplication, environ: WSGIEnvironment) -> _Answer:
-    started: list[tuple[str, Sequence[Header]]] = []
-
-    def start_response(status: str, headers: Sequence[Header], _exc_info: object = None) -> Callable[[bytes], object]:
-        started.append((status, headers))
-        return _no_write
-
-    chunks = list(app(environ, start_response))
-    status, headers = started[-1]
-    return _Answer(int(status[:3]), headers, chunks[0] if len(chunks) == 1 else b"".join(chunks))
+def _has_body(request: Request) -> bool:
+    return "transfer-encoding" in request.headers or request.headers.get("content-length", "0") != "0"
 
 
-def _no_write(_: bytes) -> None:
-    raise NotImplementedError("pages are returned")
+def _error(status: HTTPStatus) -> Response:
+    return Response(status, "text/plain", f"{status.phrase}\n".encode(), headers=())
 
 
-def _overridden(headers: Iterable[Header], configured: Sequence[Header]) -> list[Header]:
-    names = {name.lower() for name, _ in configured}
-    return [header for header in headers if header[0].lower() not in names] + list(configured)
-
-
-def _has_body(scope: Scope) -> bool:
-    given = dict(scope["headers"])
-    return b"transfer-encoding" in given or given.get(b"content-length", b"0") != b"0"
-
-
-def _environ(scope: Scope) -> WSGIEnvironment:
-    environ: WSGIEnvironment = {
-        "REQUEST_METHOD": scope["method"],
-        "SCRIPT_NAME": "",
-        "PATH_INFO": scope["path"].encode("utf-8", "surrogateescape").decode("latin-1"),
-        "QUERY_STRING": scope["query_string"].decode("latin-1"),
-        "SERVER_NAME": str(scope["server"][0]),
-        "SERVER_PORT": str(scope["server"][1]),
-        "SERVER_PROTOCOL": f"HTTP/{scope['http_version']}",
-        "REMOTE_ADDR": scope["client"][0] if scope["client"] else "",
-        "wsgi.version": (1, 0),
-        "wsgi.url_scheme": scope["scheme"],
-        "wsgi.input": io.BytesIO(),
-        "wsgi.errors": sys.stderr,
-        "wsgi.multithread": True,
-        "wsgi.multiprocess": False,
-        "wsgi.run_once": False,
-    }
-    for name, value in scope["headers"]:
-        key = f"HTTP_{name.decode('latin-1').upper().replace('-', '_')}"
-        environ[key] = f"{environ[key]},{value.decode('latin-1')}" if key in environ else value.decode("latin-1")
-    return environ
+def _raw(headers: Sequence[Header]) -> list[tuple[bytes, bytes]]:
+    """As ASGI wants them; of those with one name the last counts."""
+    last = {name.lower(): value for name, value in headers}
+    return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in last.items()]

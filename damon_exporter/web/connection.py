@@ -12,7 +12,7 @@ from uvicorn import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
-from damon_exporter.web.asgi import PIECE
+from damon_exporter.web.asgi import CHUNK
 from damon_exporter.web.security import Encryption
 
 TLS_HANDSHAKE = b"\x16"
@@ -89,7 +89,7 @@ class Connection(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in the base
         """Begin, unless this is nobody whom we know."""
         super().connection_made(transport)
-        transport.set_write_buffer_limits(PIECE)
+        transport.set_write_buffer_limits(CHUNK)
         if not self._admits(transport.get_extra_info("peercert")):
             transport.abort()
         self._allow(self._idle_seconds)

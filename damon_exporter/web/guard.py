@@ -1,43 +1,37 @@
 """What stands before every page but the probes: the rate limit, and who is asking."""
 
-from collections.abc import Container, Iterable
+from collections.abc import Container
 from http import HTTPStatus
-from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
+from damon_exporter.web.messages import App, Request, Response
 from damon_exporter.web.passwords import Verdict
-from damon_exporter.web.response import Response
 from damon_exporter.web.security import Security, SecurityNow
 
-_WHO = ("WWW-Authenticate", 'Basic realm="damon-exporter", charset="UTF-8"')
-_LATER = ("Retry-After", "1")
+_CHALLENGE = ("WWW-Authenticate", 'Basic realm="damon-exporter", charset="UTF-8"')
 
 
-def guarded(app: WSGIApplication, security: SecurityNow, unguarded: Container[str]) -> WSGIApplication:
+def guarded(app: App, security: SecurityNow, unguarded: Container[str]) -> App:
     """The application for those who may see it; the paths in ``unguarded`` are everybody's."""
 
-    def guard(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        refusal = None if environ["PATH_INFO"] in unguarded else _refusal(security(), environ)
-        if refusal is None:
-            return app(environ, start_response)
-        return refusal.send(start_response, with_body=environ["REQUEST_METHOD"] != "HEAD")
+    def guard(request: Request) -> Response:
+        refusal = None if request.path in unguarded else _refusal(security(), request)
+        return refusal or app(request)
 
     return guard
 
 
-def _refusal(security: Security, environ: WSGIEnvironment) -> Response | None:
+def _refusal(security: Security, request: Request) -> Response | None:
     if security.rate_limit and not security.rate_limit.allows():
-        return _told(HTTPStatus.TOO_MANY_REQUESTS, "more requests than rate_limit of the web configuration allows")
+        return Response.of_lines(
+            HTTPStatus.TOO_MANY_REQUESTS, "more requests than rate_limit of the web configuration allows"
+        )
     if security.passwords is None:
         return None
-    verdict = security.passwords.check(environ.get("HTTP_AUTHORIZATION", ""))
+    verdict = security.passwords.check(request.headers.get("authorization", ""))
     if verdict is Verdict.RIGHT:
         return None
     if verdict is Verdict.WRONG:
-        return _told(HTTPStatus.UNAUTHORIZED, "give a user of basic_auth_users and the right password").with_headers(
-            _WHO
-        )
-    return _told(HTTPStatus.SERVICE_UNAVAILABLE, "too many passwords are being checked").with_headers(_LATER)
-
-
-def _told(status: HTTPStatus, text: str) -> Response:
-    return Response.of_text(status, f"{text}\n", "text/plain")
+        asked = Response.of_lines(HTTPStatus.UNAUTHORIZED, "give a user of basic_auth_users and the right password")
+        return asked.with_headers(_CHALLENGE)
+    busy = Response.of_lines(HTTPStatus.SERVICE_UNAVAILABLE, "too many passwords are being checked")
+    return busy.with_headers(("Retry-After", "1"))

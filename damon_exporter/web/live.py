@@ -5,7 +5,7 @@ import hashlib
 from http import HTTPStatus
 from importlib.resources import files
 
-from damon_exporter.web.response import Response
+from damon_exporter.web.messages import Response
 
 PAGE_PATH = "/live"
 SCRIPT_PATH = "/live.js"

@@ -4,9 +4,9 @@ import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from damon_exporter.web.messages import Header
 from damon_exporter.web.passwords import Passwords
 from damon_exporter.web.rate_limit import RateLimit
-from damon_exporter.web.response import Header
 
 
 @dataclass(frozen=True, slots=True)

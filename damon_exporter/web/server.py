@@ -11,18 +11,18 @@ from asyncio import sslproto
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
 from typing import Self
-from wsgiref.types import WSGIApplication
 
 from uvicorn import Config
 from uvicorn.server import ServerState
 
-from damon_exporter.web.asgi import Asgi, RequestLimits
+from damon_exporter.web.asgi import Asgi
 from damon_exporter.web.connection import GOODBYE_SECONDS, Connection, Guests, admits, connect
+from damon_exporter.web.limits import Limits
 from damon_exporter.web.listen import ListenAddress, bind
+from damon_exporter.web.messages import App
 from damon_exporter.web.security import Encryption, SecurityNow, no_security
 
 log = logging.getLogger(__name__)
@@ -31,23 +31,6 @@ OUT_OF_DESCRIPTORS_SECONDS = 0.01
 
 TLS_BUFFER = 1 << 14
 """Bytes that asyncio reads of a client at a time, and has a buffer of for each; 256 KiB if left alone."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What clients may take, all of them together.
-
-    ``idle_seconds`` bounds a TLS handshake, and the wait for a whole request; ``request_seconds`` the response.
-    ``threads`` make pages. A request has at most ``header_bytes`` in ``headers`` headers, and in its line besides.
-    """
-
-    threads: int = 8
-    idle_seconds: float = 10
-    request_seconds: float = 30
-    header_bytes: int = 16 * 1024
-    headers: int = 100
-    body_bytes: int = 1024
-    connections: int = 512
 
 
 class Server:
@@ -59,7 +42,7 @@ class Server:
     def __init__(
         self,
         addresses: Sequence[str],
-        app: WSGIApplication,
+        app: App,
         limits: Limits | None = None,
         security: SecurityNow = no_security,
     ) -> None:
@@ -126,9 +109,7 @@ def _adapt_libraries() -> None:
 class _Reception:
     """Accepts clients and keeps count of them; all within the loop's thread."""
 
-    def __init__(
-        self, app: WSGIApplication, limits: Limits, security: SecurityNow, threads: ThreadPoolExecutor
-    ) -> None:
+    def __init__(self, app: App, limits: Limits, security: SecurityNow, threads: ThreadPoolExecutor) -> None:
         self._limits = limits
         self._security = security
         self._guests = Guests(limits.connections)
@@ -136,12 +117,7 @@ class _Reception:
         self._state = ServerState()
         self._state.default_headers = [(b"server", b"damon-exporter")]
         self._config = Config(
-            Asgi(
-                app,
-                threads,
-                RequestLimits(limits.header_bytes, limits.headers, limits.body_bytes),
-                lambda: security().headers,
-            ),
+            Asgi(app, threads, limits, lambda: security().headers),
             lifespan="off",
             ws="none",
             log_config=None,

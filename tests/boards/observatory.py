@@ -4,15 +4,16 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
-from wsgiref.types import StartResponse, WSGIEnvironment
 
 from moving_state import moving_state
 from prometheus_server import PrometheusServer, prometheus
 from running import COMMAND, Running
 
 from damon_exporter.web.app import make_app
+from damon_exporter.web.messages import Request, Response
 from damon_exporter.web.server import Server
 
 RULES = sorted((Path(__file__).parents[2] / "deploy/k8s/rules").glob("*.yml"))
@@ -74,9 +75,8 @@ def _node(name: str, size: float) -> Iterator[str]:
         yield str(server.bound[0])
 
 
-def _kubernetes(_: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
-    start_response("200 OK", [("Content-Type", "text/plain; version=0.0.4")])
-    return [KUBERNETES.read_bytes()]
+def _kubernetes(_: Request) -> Response:
+    return Response(HTTPStatus.OK, "text/plain; version=0.0.4", KUBERNETES.read_bytes())
 
 
 def _job(name: str, targets: list[dict[str, Any]]) -> dict[str, Any]:

@@ -2,25 +2,22 @@
 
 import sys
 import threading
-from collections.abc import Iterable
+from http import HTTPStatus
 from pathlib import Path
-from wsgiref.types import StartResponse, WSGIEnvironment
 
 from example_state import STATE
 
 from damon_exporter.web.app import make_app
+from damon_exporter.web.messages import Request, Response
 from damon_exporter.web.server import Server
 
 LARGE = b"x" * (4 << 20)
 pages = make_app(lambda: STATE)
 
 
-def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+def app(request: Request) -> Response:
     """Serve the large page at /large, ours elsewhere."""
-    if environ["PATH_INFO"] != "/large":
-        return pages(environ, start_response)
-    start_response("200 OK", [("Content-Length", str(len(LARGE)))])
-    return [LARGE]
+    return Response(HTTPStatus.OK, "text/plain", LARGE) if request.path == "/large" else pages(request)
 
 
 def main() -> None:

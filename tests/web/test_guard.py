@@ -24,8 +24,8 @@ def basic(user: str, password: str) -> str:
     return f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"
 
 
-def asked(security: Security, path: str = "/metrics", method: str = "GET", **environ: str) -> Answer:
-    return ask(guarded(make_app(lambda: STATE), lambda: security, UNGUARDED), path, method, **environ)
+def asked(security: Security, path: str = "/metrics") -> Answer:
+    return ask(guarded(make_app(lambda: STATE), lambda: security, UNGUARDED), path)
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from dataclasses import asdict, replace
 from itertools import groupby, pairwise
 from pathlib import Path
-from wsgiref.types import StartResponse, WSGIEnvironment
 
 import numpy as np
 import pytest
@@ -27,6 +26,7 @@ from damon_exporter.sources.recording import RecordedMonitor, write_recording
 from damon_exporter.state import Heatmap, MonitorState, NodeState, SchemeState, TargetState
 from damon_exporter.web import landing
 from damon_exporter.web.app import make_app
+from damon_exporter.web.messages import Request, Response
 from damon_exporter.web.server import Server
 
 pytestmark = pytest.mark.xdist_group("browser")  # one browser is enough
@@ -443,9 +443,8 @@ def test_a_page_that_nobody_sees_asks_nothing_and_makes_up_for_nothing(browser: 
 def test_it_works_below_the_path_of_a_proxy(browser: Chrome) -> None:
     app = make_app(Published(STATE))
 
-    def below(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        prefix, _, environ["PATH_INFO"] = environ["PATH_INFO"].partition("/damon")
-        return app(environ, start_response) if not prefix else []
+    def below(request: Request) -> Response:
+        return app(replace(request, path=request.path.removeprefix("/damon")))
 
     with Server(["127.0.0.1:0"], below) as server:
         browser.get(f"http://127.0.0.1:{server.bound[0].port}/damon/")

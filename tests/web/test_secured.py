@@ -24,7 +24,8 @@ from damon_exporter.config import ConfigError
 from damon_exporter.securing import LOOK_SECONDS, Secured
 from damon_exporter.web.app import UNGUARDED, make_app
 from damon_exporter.web.guard import guarded
-from damon_exporter.web.server import Limits, Server
+from damon_exporter.web.limits import Limits
+from damon_exporter.web.server import Server
 from damon_exporter.web.tls import TlsFiles
 
 VERIFIED = "client_auth_type: RequireAndVerifyClientCert"

@@ -3,6 +3,8 @@
 import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Any
 
 from damon_exporter.web.messages import Header
 from damon_exporter.web.passwords import Passwords
@@ -15,6 +17,21 @@ class Encryption:
 
     context: ssl.SSLContext
     allowed_names: frozenset[str] | None = None
+
+    def allows(self, certificate: Any) -> bool:
+        """Does a client's ``certificate``, as the ssl module tells it, have one of the allowed names?
+
+        Without a certificate everybody is let in: whether there must be one is for the TLS context to say.
+        """
+        if self.allowed_names is None or not certificate:
+            return True
+        names = {_as_go_writes(kind, name) for kind, name in certificate.get("subjectAltName", ())}
+        return not names.isdisjoint(self.allowed_names)
+
+
+def _as_go_writes(kind: str, name: str) -> str:
+    """OpenSSL spells out the zeros of IPv6."""
+    return str(ip_address(name.strip())) if kind == "IP Address" else name
 
 
 @dataclass(frozen=True, slots=True)

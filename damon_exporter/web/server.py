@@ -11,7 +11,6 @@ from asyncio import sslproto
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -19,11 +18,11 @@ from uvicorn import Config
 from uvicorn.server import ServerState
 
 from damon_exporter.web.asgi import Asgi
-from damon_exporter.web.connection import GOODBYE_SECONDS, Connection, Guests, admits, connect
+from damon_exporter.web.connection import SHUTDOWN_SECONDS, Clients, Connection, connect
 from damon_exporter.web.limits import Limits
 from damon_exporter.web.listen import ListenAddress, bind
 from damon_exporter.web.messages import App
-from damon_exporter.web.security import Encryption, SecurityNow, no_security
+from damon_exporter.web.security import SecurityNow, no_security
 
 log = logging.getLogger(__name__)
 
@@ -82,13 +81,13 @@ class Server:
     async def _serve(self) -> None:
         self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
         with ThreadPoolExecutor(self._limits.threads, "http page") as threads:
-            reception = _Reception(self._app, self._limits, self._security, threads)
-            doors = [asyncio.create_task(reception.accept(listening)) for listening in self._listening]
+            acceptor = _Acceptor(self._app, self._limits, self._security, threads)
+            accepting = [asyncio.create_task(acceptor.accept(listening)) for listening in self._listening]
             self._serving.set()
             await self._stopping.wait()
-            for door in doors:
-                door.cancel()
-            await reception.close()
+            for task in accepting:
+                task.cancel()
+            await acceptor.close()
 
     def __enter__(self) -> Self:
         self.start()
@@ -106,14 +105,14 @@ def _adapt_libraries() -> None:
     sslproto.SSLProtocol.max_size = TLS_BUFFER
 
 
-class _Reception:
+class _Acceptor:
     """Accepts clients and keeps count of them; all within the loop's thread."""
 
     def __init__(self, app: App, limits: Limits, security: SecurityNow, threads: ThreadPoolExecutor) -> None:
         self._limits = limits
         self._security = security
-        self._guests = Guests(limits.connections)
-        self._arriving: set[asyncio.Task[None]] = set()
+        self._clients = Clients(limits.connections)
+        self._connecting: set[asyncio.Task[None]] = set()
         self._state = ServerState()
         self._state.default_headers = [(b"server", b"damon-exporter")]
         self._config = Config(
@@ -128,56 +127,50 @@ class _Reception:
         )
 
     async def accept(self, listening: socket.socket) -> None:
-        """Let clients in until cancelled; the first time that there is no room is told of."""
+        """Let clients in until cancelled; the first time that descriptors run out is a warning."""
         loop = asyncio.get_running_loop()
         listening.setblocking(False)
-        tell = log.warning
+        report = log.warning
         while True:
             try:
                 client, _ = await loop.sock_accept(listening)
             except OSError as error:
-                tell("cannot accept a connection: %s; closing those that are idle; raise `ulimit -n`", error.strerror)
-                tell = log.debug
-                self._guests.show_out()
+                report("cannot accept a connection: %s; closing those that are idle; raise `ulimit -n`", error.strerror)
+                report = log.debug
+                self._clients.disconnect_idlest()
                 await asyncio.sleep(OUT_OF_DESCRIPTORS_SECONDS)
                 continue
-            self._guests.enter(client)
-            arriving = loop.create_task(self._receive(client))
-            self._arriving.add(arriving)
-            arriving.add_done_callback(self._arriving.discard)
+            self._clients.add(client)
+            connecting = loop.create_task(self._connect(client))
+            self._connecting.add(connecting)
+            connecting.add_done_callback(self._connecting.discard)
 
-    async def _receive(self, client: socket.socket) -> None:
+    async def _connect(self, client: socket.socket) -> None:
         try:
             encryption = self._security().encryption
-            await connect(client, encryption, partial(self._connection, client, encryption), self._limits.idle_seconds)
-        except OSError as error:  # of TLS too; TimeoutError is one
-            log.debug("a client could not be connected: %s", error or "it took too long")
-        except BaseException:
+            await connect(
+                client,
+                encryption,
+                lambda: Connection(self._config, self._state, self._limits, encryption, self._clients, client),
+                self._limits.idle_seconds,
+            )
+        except BaseException as error:
             client.close()
-            raise
+            if not isinstance(error, OSError):  # of TLS too; TimeoutError is one
+                raise
+            log.debug("a client could not be connected: %s", error or "it took too long")
         finally:
             if client.fileno() < 0:
-                self._guests.leave(client)
-
-    def _connection(self, client: socket.socket, encryption: Encryption | None) -> Connection:
-        return Connection(
-            self._config,
-            self._state,
-            self._limits.idle_seconds,
-            self._limits.request_seconds,
-            partial(admits, encryption),
-            partial(self._guests.asks, client),
-            partial(self._guests.leave, client),
-        )
+                self._clients.remove(client)
 
     async def close(self) -> None:
         """Let responses end, for a while; then disconnect everybody."""
-        for arriving in self._arriving:
-            arriving.cancel()
+        for connecting in self._connecting:
+            connecting.cancel()
         for connection in list(self._state.connections):
             connection.shutdown()
         with suppress(TimeoutError):
-            async with asyncio.timeout(GOODBYE_SECONDS):
+            async with asyncio.timeout(SHUTDOWN_SECONDS):
                 while self._state.connections:
                     await asyncio.sleep(0.01)
         for connection in list(self._state.connections):

@@ -3,8 +3,10 @@
 import json
 import shlex
 import sys
+from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -25,31 +27,27 @@ from damon_exporter.kernel.paths import KernelPaths
 from damon_exporter.progress import Progress
 from damon_exporter.report.commands import report
 from damon_exporter.sources.recording import Origin, RecordingError
-from damon_exporter.state import NodeState
 from damon_exporter.stopping import Failed, StopSignal
 from damon_exporter.terminal import PrintError, print_text
-from damon_exporter.web.app import make_app
+from damon_exporter.web.app import checked_telemetry_path
 from damon_exporter.web.listen import ListenAddress, ListenError
 from damon_exporter.web.security import SecurityNow, no_security
 
 FAILED, MISUSED = 1, 2
 
 
-def _telemetry_path(_: click.Context, __: click.Parameter, path: str) -> str:
-    try:
-        make_app(lambda: NodeState(ready=True, reasons=()), path)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from error
-    return path
+def _checked(check: Callable[[str], object]) -> Callable[[click.Context, click.Parameter, Any], Any]:
+    """Return a callback that refuses a text, or one of several, for which ``check`` raises ValueError."""
 
+    def callback(_: click.Context, __: click.Parameter, value: Any) -> Any:
+        try:
+            for text in value if isinstance(value, tuple) else (value,):
+                check(text)
+        except ValueError as error:
+            raise click.BadParameter(str(error)) from error
+        return value
 
-def _listen_address(_: click.Context, __: click.Parameter, addresses: tuple[str, ...]) -> tuple[str, ...]:
-    try:
-        for address in addresses:
-            ListenAddress.parse(address)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from error
-    return addresses
+    return callback
 
 
 serving_flags = options(
@@ -59,7 +57,7 @@ serving_flags = options(
         multiple=True,
         default=[":10555"],
         show_default=True,
-        callback=_listen_address,
+        callback=_checked(ListenAddress.parse),
         help="Where to listen; may be repeated.",
     ),
     click.option(
@@ -67,7 +65,7 @@ serving_flags = options(
         "telemetry_path",
         default="/metrics",
         show_default=True,
-        callback=_telemetry_path,
+        callback=_checked(checked_telemetry_path),
         help="Path of the metrics.",
     ),
     click.option(

@@ -26,6 +26,14 @@ Page = Callable[[NodeState, Request], Response]
 Reload = Callable[[], tuple[HTTPStatus, str]]
 """Reloads the configuration and says how that went."""
 
+_FIXED_PAGES: dict[str, Page] = {
+    live.PAGE_PATH: lambda _, __: live.page(),
+    live.SCRIPT_PATH: lambda _, __: live.script(),
+    api.PATH: lambda state, request: api.answer(state, request.query),
+    HEALTHY_PATH: lambda state, _: _text(state, HTTPStatus.OK, "healthy"),
+    READY_PATH: lambda state, _: _ready(state),
+}
+
 
 def make_app(
     current: Callable[[], NodeState],
@@ -38,7 +46,12 @@ def make_app(
     ``telemetry_path`` may be ``/``, which leaves no landing page. ValueError if it is no path or is taken. ``reload``
     may block; None turns it off. ``collected`` is shared with who pushes the same.
     """
-    pages = _pages(telemetry_path, Exposition(collected))
+    exposition = Exposition(collected)
+    pages: dict[str, Page] = {
+        "/": lambda state, _: _landing(state, telemetry_path),
+        checked_telemetry_path(telemetry_path): lambda state, request: _metrics(state, request, exposition),
+        **_FIXED_PAGES,
+    }
 
     def app(request: Request) -> Response:
         state = current()
@@ -54,40 +67,36 @@ def make_app(
     return app
 
 
-def _pages(telemetry_path: str, exposition: Exposition) -> dict[str, Page]:
-    def metrics(state: NodeState, request: Request) -> Response:
-        rendering = exposition.render(
-            state,
-            request.headers.get("accept", ""),
-            request.headers.get("accept-encoding", ""),
-            parse_qs(request.query).get("name[]", ()),
-        )
-        response = Response(HTTPStatus.OK, rendering.content_type, rendering.body)
-        response = response.with_headers(("Vary", "Accept, Accept-Encoding"))
-        if rendering.content_encoding is None:
-            return response
-        return response.with_headers(("Content-Encoding", rendering.content_encoding))
-
-    def landing(state: NodeState, _: Request) -> Response:
-        page = landing_page(state, (live.PAGE_PATH, telemetry_path, api.PATH, HEALTHY_PATH, READY_PATH))
-        return Response.of_text(HTTPStatus.OK, page, "text/html").with_headers(
-            ("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; img-src data:")
-        )
-
-    fixed: dict[str, Page] = {
-        live.PAGE_PATH: lambda _, __: live.page(),
-        live.SCRIPT_PATH: lambda _, __: live.script(),
-        api.PATH: lambda state, request: api.answer(state, request.query),
-        HEALTHY_PATH: lambda state, _: _text(state, HTTPStatus.OK, "healthy"),
-        READY_PATH: lambda state, _: _ready(state),
-    }
-    taken = (*fixed, RELOAD_PATH)
-    if not telemetry_path.startswith("/") or telemetry_path in taken or not telemetry_path.isascii():
+def checked_telemetry_path(path: str) -> str:
+    """Return the path; ValueError with cause and cure if it is no path or is taken."""
+    taken = (*_FIXED_PAGES, RELOAD_PATH)
+    if not path.startswith("/") or path in taken or not path.isascii():
         raise ValueError(
-            f"--web.telemetry-path {telemetry_path!r}: choose a path that begins with /, in ASCII, "
+            f"--web.telemetry-path {path!r}: choose a path that begins with /, in ASCII, "
             f"and is none of {', '.join(taken)}"
         )
-    return {"/": landing, telemetry_path: metrics, **fixed}
+    return path
+
+
+def _metrics(state: NodeState, request: Request, exposition: Exposition) -> Response:
+    rendering = exposition.render(
+        state,
+        request.headers.get("accept", ""),
+        request.headers.get("accept-encoding", ""),
+        parse_qs(request.query).get("name[]", ()),
+    )
+    response = Response(HTTPStatus.OK, rendering.content_type, rendering.body)
+    response = response.with_headers(("Vary", "Accept, Accept-Encoding"))
+    if rendering.content_encoding is None:
+        return response
+    return response.with_headers(("Content-Encoding", rendering.content_encoding))
+
+
+def _landing(state: NodeState, telemetry_path: str) -> Response:
+    page = landing_page(state, (live.PAGE_PATH, telemetry_path, api.PATH, HEALTHY_PATH, READY_PATH))
+    return Response.of_text(HTTPStatus.OK, page, "text/html").with_headers(
+        ("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; img-src data:")
+    )
 
 
 def _reload(state: NodeState, method: str, reload: Reload | None) -> Response:

@@ -84,9 +84,9 @@ def _security(web_file: Path | None) -> SecurityNow:
     """Return what the file of --web.config.file asks for; raises ConfigError."""
     if web_file is None:
         return no_security
-    from damon_exporter.securing import Secured
+    from damon_exporter.securing import SecurityFromFile
 
-    return Secured(web_file)
+    return SecurityFromFile(web_file)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""From the file of ``--web.config.file`` to what guards connections and requests, and again when it changes."""
+"""What the file of ``--web.config.file`` asks of connections and requests, read again when it changes."""
 
 import logging
 import ssl
@@ -13,13 +13,13 @@ from damon_exporter.config.web_file import TlsServer, WebFile, load_web_file
 from damon_exporter.web.passwords import Passwords
 from damon_exporter.web.rate_limit import RateLimit
 from damon_exporter.web.security import Encryption, Security
-from damon_exporter.web.tls import TlsError, TlsFiles, TlsRules, doubts, server_context
+from damon_exporter.web.tls import TlsError, TlsFiles, TlsRules, certificate_problem, server_context
 
 log = logging.getLogger(__name__)
 
-LOOK_SECONDS = 1.0
+CHECK_SECONDS = 1.0
 
-_CLIENTS = {
+_CLIENT_CERTIFICATES = {
     "NoClientCert": ssl.CERT_NONE,
     "VerifyClientCertIfGiven": ssl.CERT_OPTIONAL,
     "RequireAndVerifyClientCert": ssl.CERT_REQUIRED,
@@ -30,7 +30,7 @@ Stamp = tuple[int, ...] | None
 """What tells one content of a file from another without reading it; None if there is no file."""
 
 
-class Secured:
+class SecurityFromFile:
     """The security that a file asks for, read anew when it or a file that it names has changed.
 
     Raises ConfigError, with everything that is wrong, only when made. A change that is no good is told of once and
@@ -41,23 +41,23 @@ class Secured:
         self._file = file
         self._clock = clock
         self._lock = threading.Lock()
-        self._looked = clock()
+        self._checked = clock()
         self._stamps: dict[Path, Stamp] = {file: None}
         self._security = self._read()
 
     def __call__(self) -> Security:
         """Return what holds now; looks at the files once a second at most."""
-        if self._clock() - self._looked < LOOK_SECONDS or not self._lock.acquire(blocking=False):
+        if self._clock() - self._checked < CHECK_SECONDS or not self._lock.acquire(blocking=False):
             return self._security
         try:
-            self._looked = self._clock()
+            self._checked = self._clock()
             if any(_stamp(path) != stamp for path, stamp in self._stamps.items()):
-                self._renew()
+                self._reload()
         finally:
             self._lock.release()
         return self._security
 
-    def _renew(self) -> None:
+    def _reload(self) -> None:
         try:
             self._security = self._read()
         except ConfigError as error:
@@ -69,11 +69,11 @@ class Secured:
     def _read(self) -> Security:
         """Stamps come before what they are of, so that no later change is missed."""
         self._stamps = {path: _stamp(path) for path in self._stamps}
-        asked = load_web_file(self._file)
-        files = _files(asked.tls_server_config, self._file.parent)
+        web_file = load_web_file(self._file)
+        files = _files(web_file.tls_server_config, self._file.parent)
         named = (files.certificate, files.key, files.client_authorities) if files else ()
         self._stamps = {self._file: self._stamps[self._file], **{path: _stamp(path) for path in named if path}}
-        return _security(asked, files)
+        return _security(web_file, files)
 
 
 def _stamp(path: Path) -> Stamp:
@@ -90,24 +90,24 @@ def _files(tls: TlsServer, folder: Path) -> TlsFiles | None:
     return TlsFiles(folder / tls.cert_file, folder / tls.key_file, tls.client_ca_file and folder / tls.client_ca_file)
 
 
-def _security(asked: WebFile, files: TlsFiles | None) -> Security:
-    encryption = _encryption(asked.tls_server_config, files) if files else None
-    if asked.http_server_config.http2:
+def _security(web_file: WebFile, files: TlsFiles | None) -> Security:
+    encryption = _encryption(web_file.tls_server_config, files) if files else None
+    if web_file.http_server_config.http2:
         log.warning("http_server_config.http2: only HTTP/1.1 is spoken here, which every client can; set it to false")
-    if asked.basic_auth_users and encryption is None:
+    if web_file.basic_auth_users and encryption is None:
         log.warning("basic_auth_users: passwords travel unencrypted; give tls_server_config")
-    limit = asked.rate_limit
+    limit = web_file.rate_limit
     return Security(
         encryption,
-        Passwords(asked.basic_auth_users) if asked.basic_auth_users else None,
+        Passwords(web_file.basic_auth_users) if web_file.basic_auth_users else None,
         RateLimit(limit.interval, limit.burst) if limit.interval else None,
-        asked.http_server_config.headers,
+        web_file.http_server_config.headers,
     )
 
 
 def _encryption(tls: TlsServer, files: TlsFiles) -> Encryption:
     rules = TlsRules(
-        _CLIENTS[tls.client_auth_type],
+        _CLIENT_CERTIFICATES[tls.client_auth_type],
         _VERSIONS[tls.min_version],
         _VERSIONS[tls.max_version],
         tls.cipher_suites,
@@ -117,8 +117,8 @@ def _encryption(tls: TlsServer, files: TlsFiles) -> Encryption:
     try:
         context = server_context(files, rules)
     except TlsError as error:
-        raise ConfigError([f"tls_server_config.{key}: {text}" for key, text in error.found.items()]) from error
+        raise ConfigError([f"tls_server_config.{key}: {text}" for key, text in error.problems.items()]) from error
     with suppress(OSError):  # the files may be changing just now; then they are read again
-        if doubt := doubts(files):
-            log.warning("%s: %s, so clients will refuse it; renew it", files.certificate, doubt)
+        if problem := certificate_problem(files):
+            log.warning("%s: %s, so clients will refuse it; renew it", files.certificate, problem)
     return Encryption(context, tls.client_allowed_sans)

@@ -39,7 +39,7 @@ class WebFlags:
         """Return a server of the application, bound."""
         return Server(self.addresses, guarded(app, self.security, UNGUARDED), security=self.security)
 
-    def say_where(self, server: Server) -> None:
+    def log_addresses(self, server: Server) -> None:
         """Log the addresses of a server."""
         scheme = "https" if self.security().encryption else "http"
         for address in server.bound:
@@ -64,7 +64,7 @@ def serve(config: Config, config_file: Path | None, paths: KernelPaths, web: Web
     push = _push(config.otlp, published, collected, stop.fail)
     app = make_app(published, web.telemetry_path, reloader.answer if web.lifecycle else None, collected)
     with web.server(app) as server, push:
-        web.say_where(server)
+        web.log_addresses(server)
         observation = Observation(config, paths, published, stop.fail)
         with observation, reloader.reloading(observation), notifier.started():
             _wait(stop, notifier, published)
@@ -80,7 +80,7 @@ def serve_recording(recording: Recording, config: Config, web: WebFlags) -> None
     collected = Collected()
     push = _push(config.otlp, player.published, collected, stop.fail)
     with web.server(make_app(player.published, web.telemetry_path, collected=collected)) as server, push:
-        web.say_where(server)
+        web.log_addresses(server)
         player.start()
         try:
             stop.wait()

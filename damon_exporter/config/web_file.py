@@ -56,7 +56,7 @@ HIGHEST_COST = 16
 """Of a bcrypt hash: each step doubles the time, and this one takes seconds."""
 
 _HASH = r"\$2[abxy]\$([0-9]{2})\$[./A-Za-z0-9]{53}"
-_INSTEAD_OF = {
+_VERIFYING = {
     "RequestClientCert": "VerifyClientCertIfGiven",
     "RequireAnyClientCert": "RequireAndVerifyClientCert",
     "RequireClientCert": "RequireAndVerifyClientCert",
@@ -123,7 +123,7 @@ def _alternative_name(value: object) -> str:
         return name
 
 
-def _header(headers: dict[str, str]) -> tuple[tuple[str, str], ...]:
+def _headers(headers: dict[str, str]) -> tuple[tuple[str, str], ...]:
     """The headers to be sent, without those that are left blank."""
     found: list[tuple[Place, str]] = []
     for name, value in headers.items():
@@ -132,7 +132,7 @@ def _header(headers: dict[str, str]) -> tuple[tuple[str, str], ...]:
             found.append(((name,), f"cannot be set; {nearest(name, list(HEADERS), 'these can')}"))
         elif words and value and value.lower() not in words:
             found.append(((name,), f"{shown(value)} is not known; choose one of: {', '.join(words)}"))
-        elif not value.isascii() or not (value.isprintable()):
+        elif not value.isascii() or not value.isprintable():
             found.append(((name,), "has characters that no header can hold; write it in ASCII, on one line"))
     if found:
         raise Problems(found)
@@ -184,8 +184,8 @@ class TlsServer(Section):
     @field_validator("client_auth_type", mode="before")
     @classmethod
     def _is_verified(cls, value: object) -> object:
-        if isinstance(value, str) and value in _INSTEAD_OF:
-            raise ValueError(f"{value} would believe any certificate, which is not offered; use {_INSTEAD_OF[value]}")
+        if isinstance(value, str) and value in _VERIFYING:
+            raise ValueError(f"{value} would believe any certificate, which is not offered; use {_VERIFYING[value]}")
         return value
 
     @field_validator("min_version", "max_version", mode="before")
@@ -223,7 +223,7 @@ class HttpServer(Section):
     """What is said over HTTP."""
 
     http2: Flag = Field(default=False, description="Only HTTP/1.1 is spoken; true is told of in the log.")
-    headers: Annotated[tuple[tuple[str, str], ...], converted(dict[str, str], _header)] = Field(
+    headers: Annotated[tuple[tuple[str, str], ...], converted(dict[str, str], _headers)] = Field(
         default=as_written({}), description="Headers of every response, instead of ours of the same name."
     )
 

@@ -60,7 +60,7 @@ def state_json(state: NodeState, chosen: Chosen) -> bytes:
     Heat and idle ages, which are long, are there only of the targets that are chosen. Names are those of the labels in
     /metrics. It is made for every request: 0.2 ms for a target in detail, 13 ms with a thousand others.
     """
-    told = {
+    fields = {
         "version": VERSION,
         "exporter": __version__,
         "time": time.time(),
@@ -71,7 +71,7 @@ def state_json(state: NodeState, chosen: Chosen) -> bytes:
         "kernel": state.kernel_release or None,
         "monitors": [_monitor(monitor, chosen) for monitor in state.monitors],
     }
-    return json.dumps(told, separators=(",", ":")).encode("ascii")
+    return json.dumps(fields, separators=(",", ":")).encode("ascii")
 
 
 def _monitor(monitor: MonitorState, chosen: Chosen) -> Json:
@@ -96,7 +96,7 @@ def _monitor(monitor: MonitorState, chosen: Chosen) -> Json:
 
 def _target(target: TargetState, monitor: str, chosen: Chosen) -> Json:
     name = printable(target.name)
-    told: Json = {
+    fields: Json = {
         "name": name,
         "monitored_bytes": target.monitored_bytes,
         "resident_bytes": target.resident_bytes,
@@ -110,8 +110,8 @@ def _target(target: TargetState, monitor: str, chosen: Chosen) -> Json:
         "bands": target.bands and [{"name": band.name, "bytes": band.bytes} for band in target.bands],
     }
     if chosen.has(monitor, name):
-        told |= _details(target)
-    return told
+        fields |= _details(target)
+    return fields
 
 
 def _details(target: TargetState) -> Json:

@@ -10,11 +10,11 @@ from enum import Enum
 
 import bcrypt
 
-MOST_WAITING = 4
-"""Of the threads that serve, so many may be busy with passwords that have not been seen to be right yet."""
+MAX_CHECKS = 4
+"""How many of the threads that serve may be busy with passwords that have not been seen to be right yet."""
 
-LONGEST_PASSWORD = 72
-"""Bytes of a password that bcrypt looks at; its library refuses longer ones, htpasswd and Go cut them."""
+MAX_PASSWORD_BYTES = 72
+"""What bcrypt looks at of a password; its library refuses longer ones, htpasswd and Go cut them."""
 
 
 class Verdict(Enum):
@@ -34,31 +34,31 @@ class Passwords:
 
     def __init__(self, hashes: Mapping[str, bytes]) -> None:
         self._hashes = hashes
-        self._somebodys = next(iter(hashes.values()))
+        self._decoy = next(iter(hashes.values()))
         self._key = secrets.token_bytes(32)
-        self._right: dict[str, bytes] = {}
-        self._computing = threading.Lock()
-        self._room = threading.BoundedSemaphore(MOST_WAITING)
+        self._verified: dict[str, bytes] = {}
+        self._one_at_a_time = threading.Lock()
+        self._free_checks = threading.BoundedSemaphore(MAX_CHECKS)
 
     def check(self, authorization: str) -> Verdict:
-        """Judge an Authorization header; may take as long as `MOST_WAITING` hashes."""
+        """Judge an Authorization header; may take as long as `MAX_CHECKS` hashes."""
         credentials = _credentials(authorization)
         if credentials is None:
             return Verdict.WRONG
         user, password = credentials
         digest = hmac.digest(self._key, password, hashlib.sha256)
-        if hmac.compare_digest(self._right.get(user, b""), digest):
+        if hmac.compare_digest(self._verified.get(user, b""), digest):
             return Verdict.RIGHT
-        if not self._room.acquire(blocking=False):
+        if not self._free_checks.acquire(blocking=False):
             return Verdict.BUSY
         try:
-            with self._computing:
-                is_right = bcrypt.checkpw(password[:LONGEST_PASSWORD], self._hashes.get(user, self._somebodys))
+            with self._one_at_a_time:
+                is_right = bcrypt.checkpw(password[:MAX_PASSWORD_BYTES], self._hashes.get(user, self._decoy))
         finally:
-            self._room.release()
+            self._free_checks.release()
         if not is_right or user not in self._hashes:
             return Verdict.WRONG
-        self._right[user] = digest
+        self._verified[user] = digest
         return Verdict.RIGHT
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 
 class TlsError(ValueError):
-    """A context cannot be made; ``found`` says what is wrong, with its cure, by the key that is to blame."""
+    """A context cannot be made; ``problems`` says what is wrong, with its cure, by the key that is to blame."""
 
-    def __init__(self, found: dict[str, str]) -> None:
-        super().__init__("; ".join(found.values()))
-        self.found = found
+    def __init__(self, problems: dict[str, str]) -> None:
+        super().__init__("; ".join(problems.values()))
+        self.problems = problems
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,40 +28,40 @@ class TlsFiles:
 class TlsRules:
     """What is agreed on with clients. ``ciphers`` are OpenSSL's names, for TLS 1.2; empty for its own choice."""
 
-    clients: ssl.VerifyMode = ssl.CERT_NONE
-    least: ssl.TLSVersion = ssl.TLSVersion.TLSv1_2
-    most: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3
+    client_certificates: ssl.VerifyMode = ssl.CERT_NONE
+    min_version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_2
+    max_version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3
     ciphers: tuple[str, ...] = ()
     curve: str | None = None
-    server_chooses: bool = True
+    prefer_server_ciphers: bool = True
 
 
 def server_context(files: TlsFiles, rules: TlsRules) -> ssl.SSLContext:
     """Return what new connections are encrypted with; raises TlsError with everything that is wrong."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    found: dict[str, str] = {}
-    _agree(context, rules, found)
-    _show(context, files, found)
+    problems: dict[str, str] = {}
+    _apply_rules(context, rules, problems)
+    _load_certificate(context, files, problems)
     if files.client_authorities:
         cure = "holds no certificate; it takes those of authorities, as PEM"
-        _use("client_ca_file", files.client_authorities, context.load_verify_locations, cure, found)
-    if found:
-        raise TlsError(found)
-    context.verify_mode = rules.clients
+        _load("client_ca_file", files.client_authorities, context.load_verify_locations, cure, problems)
+    if problems:
+        raise TlsError(problems)
+    context.verify_mode = rules.client_certificates
     return context
 
 
-def doubts(files: TlsFiles) -> str | None:
+def certificate_problem(files: TlsFiles) -> str | None:
     """What a client would say to the certificate today even if it trusts it, such as ``certificate has expired``."""
     server, client = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     server.load_cert_chain(files.certificate, files.key)
     client.load_verify_locations(files.certificate)
     client.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # trust is not the question
     client.check_hostname = False
-    there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
-    ours, theirs = server.wrap_bio(there, back, server_side=True), client.wrap_bio(back, there)
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    ours, clients = server.wrap_bio(to_server, to_client, server_side=True), client.wrap_bio(to_client, to_server)
     try:
-        for side in (theirs, ours, theirs):
+        for side in (clients, ours, clients):
             with suppress(ssl.SSLWantReadError):
                 side.do_handshake()
     except ssl.SSLCertVerificationError as error:
@@ -69,32 +69,32 @@ def doubts(files: TlsFiles) -> str | None:
     return None
 
 
-def _agree(context: ssl.SSLContext, rules: TlsRules, found: dict[str, str]) -> None:
-    context.minimum_version, context.maximum_version = rules.least, rules.most
+def _apply_rules(context: ssl.SSLContext, rules: TlsRules, problems: dict[str, str]) -> None:
+    context.minimum_version, context.maximum_version = rules.min_version, rules.max_version
     context.options |= ssl.OP_NO_RENEGOTIATION
-    if not rules.server_chooses:
+    if not rules.prefer_server_ciphers:
         context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
     if rules.curve:
         context.set_ecdh_curve(rules.curve)
     if rules.ciphers:
         with suppress(ssl.SSLError):  # none of them
             context.set_ciphers(":".join(rules.ciphers))
-        lacking = set(rules.ciphers) - {cipher["name"] for cipher in context.get_ciphers()}
-        if lacking:
-            found["cipher_suites"] = f"{ssl.OPENSSL_VERSION} does not offer {', '.join(sorted(lacking))}; leave it out"
+        if lacking := set(rules.ciphers) - {cipher["name"] for cipher in context.get_ciphers()}:
+            names = ", ".join(sorted(lacking))
+            problems["cipher_suites"] = f"{ssl.OPENSSL_VERSION} does not offer {names}; leave it out"
 
 
-def _show(context: ssl.SSLContext, files: TlsFiles, found: dict[str, str]) -> None:
+def _load_certificate(context: ssl.SSLContext, files: TlsFiles, problems: dict[str, str]) -> None:
     """Load what clients are shown; a key only for a good certificate, as OpenSSL does not say which of them is bad."""
-    look = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations
+    try_loading = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations
     cure = "holds no certificate; it takes one as PEM, followed by those between it and the authority's"
-    _use("cert_file", files.certificate, look, cure, found)
+    _load("cert_file", files.certificate, try_loading, cure, problems)
 
-    def load(key: Path) -> None:
-        if "cert_file" not in found:
+    def load_key(key: Path) -> None:
+        if "cert_file" not in problems:
             context.load_cert_chain(files.certificate, key, _no_password)
 
-    _use("key_file", files.key, load, "holds no key; it takes one as PEM, without a password", found)
+    _load("key_file", files.key, load_key, "holds no key; it takes one as PEM, without a password", problems)
 
 
 def _no_password() -> str:
@@ -102,13 +102,14 @@ def _no_password() -> str:
     return ""
 
 
-def _use(key: str, path: Path, load: Callable[[Path], None], cure: str, found: dict[str, str]) -> None:
+def _load(key: str, path: Path, load: Callable[[Path], None], cure: str, problems: dict[str, str]) -> None:
     """Load a file, or note under ``key`` why that is not possible."""
     try:
         path.read_bytes()  # OpenSSL does not tell a file that cannot be read from one that is no good
         load(path)
     except ssl.SSLError as error:
-        is_anothers = error.reason == "KEY_VALUES_MISMATCH"
-        found[key] = f"{path} {'is not the key of cert_file; take the two from one place' if is_anothers else cure}"
+        if error.reason == "KEY_VALUES_MISMATCH":
+            cure = "is not the key of cert_file; take the two from one place"
+        problems[key] = f"{path} {cure}"
     except OSError as error:
-        found[key] = f"{path} cannot be read: {error.strerror}; relative paths begin at the folder of this file"
+        problems[key] = f"{path} cannot be read: {error.strerror}; relative paths begin at the folder of this file"

@@ -24,9 +24,9 @@ def main() -> None:
     """Serve until killed; the port is printed."""
     security = {}
     if sys.argv[1:]:
-        from damon_exporter.securing import Secured
+        from damon_exporter.securing import SecurityFromFile
 
-        security = {"security": Secured(Path(sys.argv[1]))}
+        security = {"security": SecurityFromFile(Path(sys.argv[1]))}
     with Server(["127.0.0.1:0"], app, **security) as server:
         print(server.bound[0].port, flush=True)
         threading.Event().wait()

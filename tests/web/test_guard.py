@@ -13,7 +13,7 @@ from test_app import PAGES, Answer, ask
 
 from damon_exporter.web.app import UNGUARDED, make_app
 from damon_exporter.web.guard import guarded
-from damon_exporter.web.passwords import MOST_WAITING, Passwords, Verdict
+from damon_exporter.web.passwords import MAX_CHECKS, Passwords, Verdict
 from damon_exporter.web.rate_limit import RateLimit
 from damon_exporter.web.security import Security
 
@@ -119,7 +119,7 @@ def test_wrong_passwords_do_not_keep_those_waiting_whose_password_was_right() ->
         verdicts = [guess.result() for guess in guesses]
 
     assert waited < 0.1
-    assert MOST_WAITING <= verdicts.count(Verdict.WRONG) < attempts
+    assert MAX_CHECKS <= verdicts.count(Verdict.WRONG) < attempts
     assert set(verdicts) == {Verdict.WRONG, Verdict.BUSY}
 
 

@@ -21,7 +21,7 @@ from prometheus_server import prometheus
 from running import Running, run
 
 from damon_exporter.config import ConfigError
-from damon_exporter.securing import LOOK_SECONDS, Secured
+from damon_exporter.securing import CHECK_SECONDS, SecurityFromFile
 from damon_exporter.web.app import UNGUARDED, make_app
 from damon_exporter.web.guard import guarded
 from damon_exporter.web.limits import Limits
@@ -55,7 +55,7 @@ def written(tmp_path: Path, server_files: TlsFiles) -> Callable[..., Path]:
 
 
 @contextmanager
-def serving(secured: Secured, limits: Limits | None = None) -> Iterator[str]:
+def serving(secured: SecurityFromFile, limits: Limits | None = None) -> Iterator[str]:
     """The URL of a server with these settings."""
     app = guarded(make_app(lambda: STATE), secured, UNGUARDED)
     with Server(["127.0.0.1:0"], app, limits, secured) as server:
@@ -88,13 +88,13 @@ def spoken(url: str, context: ssl.SSLContext) -> tuple[str, str]:
 
 
 def test_pages_are_served_over_tls(written: Callable[..., Path], authority: Authority) -> None:
-    with serving(Secured(written())) as url:
+    with serving(SecurityFromFile(written())) as url:
         assert status(url, authority) == 200
         assert spoken(url, trusting(authority))[0] == "TLSv1.3"
 
 
 def test_plain_http_on_a_port_of_tls_is_told_so(written: Callable[..., Path]) -> None:
-    with serving(Secured(written())) as url:
+    with serving(SecurityFromFile(written())) as url:
         answer = requests.get(url.replace("https", "http"), timeout=5)
 
     assert (answer.status_code, answer.text) == (400, "this port speaks TLS only: ask for https://\n")
@@ -102,7 +102,7 @@ def test_plain_http_on_a_port_of_tls_is_told_so(written: Callable[..., Path]) ->
 
 @pytest.mark.parametrize("begun", [b"", b"\x16\x03\x01"], ids=["nothing", "a bit of it"])
 def test_a_handshake_that_does_not_go_on_is_cut_off(written: Callable[..., Path], begun: bytes) -> None:
-    with serving(Secured(written()), Limits(idle_seconds=0.5)) as url:
+    with serving(SecurityFromFile(written()), Limits(idle_seconds=0.5)) as url:
         host, port = url.removeprefix("https://").split(":")
         with socket.create_connection((host, int(port)), 5) as client:
             client.sendall(begun)
@@ -115,7 +115,7 @@ def test_only_clients_of_the_authority_are_served(
     ours = authority.issue("prometheus.example", called="client")
     strangers = Authority(tmp_path / "another").issue("prometheus.example", called="client")
 
-    with serving(Secured(written(f"client_ca_file: ca.crt, {VERIFIED}"))) as url:
+    with serving(SecurityFromFile(written(f"client_ca_file: ca.crt, {VERIFIED}"))) as url:
         assert [status(url, authority, client) for client in (ours, None, strangers)] == [200, 0, 0]
 
 
@@ -125,7 +125,7 @@ def test_a_certificate_may_be_left_out_where_it_is_only_verified_if_given(
     ours = authority.issue("prometheus.example", called="client")
     strangers = Authority(tmp_path / "another").issue("prometheus.example", called="client")
 
-    with serving(Secured(written("client_ca_file: ca.crt, client_auth_type: VerifyClientCertIfGiven"))) as url:
+    with serving(SecurityFromFile(written("client_ca_file: ca.crt, client_auth_type: VerifyClientCertIfGiven"))) as url:
         assert [status(url, authority, client) for client in (ours, None, strangers)] == [200, 200, 0]
 
 
@@ -134,7 +134,9 @@ def test_a_client_needs_one_of_the_allowed_names(written: Callable[..., Path], a
     allowed = authority.issue("other.example", name, called="allowed")
     another = authority.issue("other.example", "192.0.2.8", called="another")
 
-    with serving(Secured(written(f'client_ca_file: ca.crt, {VERIFIED}, client_allowed_sans: ["{name}"]'))) as url:
+    with serving(
+        SecurityFromFile(written(f'client_ca_file: ca.crt, {VERIFIED}, client_allowed_sans: ["{name}"]'))
+    ) as url:
         assert [status(url, authority, client) for client in (allowed, another)] == [200, 0]
 
 
@@ -143,11 +145,11 @@ def test_a_version_below_the_least_is_refused(written: Callable[..., Path], auth
     context.maximum_version = ssl.TLSVersion.TLSv1_2
 
     with (
-        serving(Secured(written("min_version: TLS13"))) as url,
+        serving(SecurityFromFile(written("min_version: TLS13"))) as url,
         pytest.raises(ssl.SSLError, match="EOF occurred"),
     ):
         spoken(url, context)
-    with serving(Secured(written("min_version: TLS12"))) as url:
+    with serving(SecurityFromFile(written("min_version: TLS12"))) as url:
         assert spoken(url, context)[0] == "TLSv1.2"
 
 
@@ -158,7 +160,7 @@ def test_broken_versions_are_refused_whatever_is_configured(written: Callable[..
         context.minimum_version = ssl.TLSVersion.TLSv1
         context.maximum_version = ssl.TLSVersion.TLSv1_1
 
-    with serving(Secured(written())) as url, pytest.raises(ssl.SSLError, match="EOF occurred"):
+    with serving(SecurityFromFile(written())) as url, pytest.raises(ssl.SSLError, match="EOF occurred"):
         spoken(url, context)
 
 
@@ -170,11 +172,11 @@ def test_the_ciphers_and_the_curve_are_the_chosen_ones(written: Callable[..., Pa
     others = trusting(authority)
     others.set_ecdh_curve("prime256v1")
 
-    with serving(Secured(written(chosen))) as url:
+    with serving(SecurityFromFile(written(chosen))) as url:
         assert spoken(url, trusting(authority)) == ("TLSv1.2", "ECDHE-ECDSA-CHACHA20-POLY1305")
         with pytest.raises(ssl.SSLError):
             spoken(url, others)
-    with serving(Secured(written(f"{chosen}, prefer_server_cipher_suites: false"))) as url:
+    with serving(SecurityFromFile(written(f"{chosen}, prefer_server_cipher_suites: false"))) as url:
         theirs = trusting(authority)
         theirs.set_ciphers("ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-CHACHA20-POLY1305")
         assert spoken(url, theirs) == ("TLSv1.2", "ECDHE-ECDSA-AES128-GCM-SHA256")
@@ -188,7 +190,7 @@ def test_configured_headers_are_on_every_response_in_place_of_ours(
         others=f"http_server_config: {{headers: {{X-Frame-Options: deny, Content-Security-Policy: {policy}}}}}\n"
         f"basic_auth_users: {{alice: '{hashed('secret')}'}}"
     )
-    with serving(Secured(file)) as url, requests.Session() as session:
+    with serving(SecurityFromFile(file)) as url, requests.Session() as session:
         session.trust_env, session.verify = False, str(authority.certificate)
         refused = session.get(f"{url}/metrics", timeout=5)
         too_large = session.get(f"{url}/metrics", timeout=5, headers={"X": "x" * 20_000})
@@ -223,7 +225,7 @@ def test_a_file_that_is_no_good_is_told_with_the_cure(
         (tmp_path / name).write_text(content)
 
     with pytest.raises(ConfigError) as caught:
-        Secured(file)
+        SecurityFromFile(file)
 
     (problem,) = caught.value.problems
     assert problem.startswith(f"tls_server_config.{told}".format(tmp_path / name))
@@ -235,7 +237,7 @@ def test_everything_that_is_wrong_with_files_is_told_at_once(written: Callable[.
         (tmp_path / name).unlink()
 
     with pytest.raises(ConfigError) as caught:
-        Secured(file)
+        SecurityFromFile(file)
 
     assert len(caught.value.problems) == 3
 
@@ -249,7 +251,7 @@ def test_the_key_of_another_certificate_is_refused(
     with pytest.raises(
         ConfigError, match=r"key_file: .*server\.key is not the key of cert_file; take the two from one"
     ):
-        Secured(file)
+        SecurityFromFile(file)
 
 
 def test_a_key_with_a_password_is_refused_and_nobody_is_asked_for_it(
@@ -260,7 +262,7 @@ def test_a_key_with_a_password_is_refused_and_nobody_is_asked_for_it(
     subprocess.run(command.split(), check=True)
 
     with pytest.raises(ConfigError, match="holds no key; it takes one as PEM, without a password"):
-        Secured(file)
+        SecurityFromFile(file)
 
 
 def test_an_expired_certificate_is_served_with_a_warning(
@@ -272,7 +274,7 @@ def test_an_expired_certificate_is_served_with_a_warning(
     shutil.copy(expired.certificate, tmp_path / "server.crt")
     shutil.copy(expired.key, tmp_path / "server.key")
 
-    Secured(file)
+    SecurityFromFile(file)
 
     assert f"{tmp_path}/server.crt: certificate has expired, so clients will refuse it; renew it" in caplog.text
 
@@ -280,13 +282,13 @@ def test_an_expired_certificate_is_served_with_a_warning(
 def test_what_is_doubtful_is_told_and_nothing_else(
     tmp_path: Path, written: Callable[..., Path], caplog: pytest.LogCaptureFixture
 ) -> None:
-    Secured(written())
+    SecurityFromFile(written())
     assert caplog.text == ""
 
     (tmp_path / "plain.yml").write_text(
         f"http_server_config: {{http2: true}}\nbasic_auth_users: {{a: '{hashed('b')}'}}"
     )
-    Secured(tmp_path / "plain.yml")
+    SecurityFromFile(tmp_path / "plain.yml")
 
     assert "only HTTP/1.1 is spoken here" in caplog.text
     assert "passwords travel unencrypted" in caplog.text
@@ -318,7 +320,7 @@ class Clock:
 
     def look_again(self) -> None:
         """Let as much time pass as files are believed for."""
-        self.now += LOOK_SECONDS
+        self.now += CHECK_SECONDS
 
 
 def serial_of(url: str) -> bytes:
@@ -334,7 +336,7 @@ def test_a_new_certificate_is_shown_to_who_comes_next_and_nobody_is_disconnected
 ) -> None:
     clock = Clock()
     renewed = authority.issue("127.0.0.1", called="renewed")
-    with serving(Secured(written(), clock)) as url, closing(requests.Session()) as session:
+    with serving(SecurityFromFile(written(), clock)) as url, closing(requests.Session()) as session:
         session.trust_env, session.verify = False, str(authority.certificate)
         session.get(f"{url}/metrics", timeout=5)
         (pool,) = session.get_adapter(url).poolmanager.pools._container.values()
@@ -363,7 +365,7 @@ def test_a_swap_of_the_folder_as_kubernetes_does_it_is_noticed(
     for name in ("tls.crt", "tls.key", "web.yml"):
         (tmp_path / name).symlink_to(f"..data/{name}")
     clock = Clock()
-    with serving(Secured(tmp_path / "web.yml", clock)) as url:
+    with serving(SecurityFromFile(tmp_path / "web.yml", clock)) as url:
         before = serial_of(url)
 
         (tmp_path / "..data_tmp").symlink_to("..new")
@@ -378,7 +380,7 @@ def test_a_change_that_is_no_good_is_told_once_and_changes_nothing(
 ) -> None:
     clock = Clock()
     good = (tmp_path / "server.key", written())[0].read_bytes()
-    with serving(Secured(tmp_path / "web.yml", clock)) as url:
+    with serving(SecurityFromFile(tmp_path / "web.yml", clock)) as url:
         (tmp_path / "server.key").write_text("junk")
         for _ in range(3):
             clock.look_again()
@@ -409,7 +411,7 @@ def test_a_running_exporter_takes_a_new_password_and_certificate_without_a_resta
         shutil.copy(renewed.certificate, tmp_path / "server.crt")
         shutil.copy(renewed.key, tmp_path / "server.key")
         written(others=f"basic_auth_users: {{alice: '{hashed('new')}'}}")
-        time.sleep(LOOK_SECONDS)
+        time.sleep(CHECK_SECONDS)
 
         assert [answers("old"), answers("new")] == [401, 200]
         assert serial_of(url) != before
@@ -424,7 +426,7 @@ def test_prometheus_scrapes_with_its_own_certificate_and_password(
         f"client_ca_file: ca.crt, {VERIFIED}, client_allowed_sans: [prometheus.example], min_version: TLS13",
         f"basic_auth_users: {{prometheus: '{hashed('secret')}'}}",
     )
-    with serving(Secured(file)) as url:
+    with serving(SecurityFromFile(file)) as url:
         tls = {"ca_file": str(authority.certificate), "cert_file": client.pair[0], "key_file": client.pair[1]}
         common = {"scheme": "https", "static_configs": [{"targets": [url.removeprefix("https://")]}]}
         password = {"basic_auth": {"username": "prometheus", "password": "secret"}}

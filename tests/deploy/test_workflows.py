@@ -11,7 +11,12 @@ from image_build import CHECKOUT, run
 WORKFLOWS: dict[str, dict[Any, Any]] = {
     path.name: yaml.safe_load(path.read_text()) for path in (CHECKOUT / ".github/workflows").glob("*.yml")
 }
-JOBS = {f"{file} {name}": job for file, workflow in WORKFLOWS.items() for name, job in workflow["jobs"].items()}
+JOBS = {
+    f"{file} {name}": job
+    for file, workflow in WORKFLOWS.items()
+    for name, job in workflow["jobs"].items()
+    if "uses" not in job
+}
 PRE_COMMIT = CHECKOUT / ".pre-commit-config.yaml"
 each_job = pytest.mark.parametrize("job", JOBS.values(), ids=JOBS)
 
@@ -31,6 +36,19 @@ def test_workflows_make_what_the_makefile_knows() -> None:
     assert wanted == {"test", "image", "dist", "version"}
     for target in wanted:
         run("make", "--dry-run", target, cwd=CHECKOUT)
+
+
+def test_nothing_is_released_that_integration_has_not_tested() -> None:
+    jobs = WORKFLOWS["release.yml"]["jobs"]
+
+    assert jobs["test"] == {"uses": "./.github/workflows/ci.yml"}
+    assert "workflow_call" in WORKFLOWS["ci.yml"][True]  # `on`, to YAML
+    assert {name: job.get("needs") for name, job in jobs.items()} == {
+        "test": None,
+        "dist": "test",
+        "publish": "dist",
+        "image": "dist",
+    }
 
 
 @each_job

@@ -43,7 +43,8 @@ USER 0
 WORKDIR /
 EXPOSE 10555
 HEALTHCHECK --interval=30s --timeout=5s --start-period=10s \
-    CMD ["python3", "-c", "import urllib.request as web; web.urlopen('http://127.0.0.1:10555/-/healthy', timeout=4)"]
+    CMD ["python3", "-c", "import http.client as web; exporter = web.HTTPConnection('127.0.0.1', 10555, timeout=4); \
+exporter.request('GET', '/-/healthy'); raise SystemExit(exporter.getresponse().status != 200)"]
 ENTRYPOINT ["/opt/damon-exporter/bin/damon-exporter"]
 
 # Last, as they change with every commit.

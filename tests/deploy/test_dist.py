@@ -3,11 +3,11 @@
 import re
 import sys
 import tarfile
-import venv
 import zipfile
 from pathlib import Path
 
 import pytest
+from deploy.page import block, shell
 from image_build import CHECKOUT, run
 from running import Running
 
@@ -67,14 +67,21 @@ def test_the_sdist_makes_the_same_wheel_again(dist: Path, tmp_path: Path) -> Non
     assert (tmp_path / wheel.name).read_bytes() == wheel.read_bytes()
 
 
-def test_the_wheel_serves_the_demo_from_an_environment_of_its_own(dist: Path, elsewhere: Path) -> None:
+def test_the_page_says_how_to_install_the_wheel_which_then_serves_the_demo_by_itself(
+    dist: Path, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (wheel,) = dist.glob("*.whl")
-    venv.create(elsewhere / "venv", symlinks=True)
-    python = elsewhere / "venv/bin/python"
-    run(sys.executable, "-m", "pip", "--python", python, "install", wheel)
+    make, install, *starts = (line.partition("#")[0].split() for line in block("sh", "pip install").splitlines())
+    assert install[1:] == ["install", "."]  # the checkout, of which the wheel is made
+    monkeypatch.setenv("PIP_NO_COMPILE", "1")  # quicker
+    shell(" ".join([*make, "\n", install[0], "install", str(wheel)]).replace("/opt/", f"{elsewhere}/"))
 
+    program = "/opt/damon-exporter/bin/damon-exporter"
+    assert starts == [[program, "demo"], [program, "doctor"], ["sudo", program]]
+    python, program = elsewhere / "damon-exporter/bin/python", f"{elsewhere}{program.removeprefix('/opt')}"
     assert Path(run(python, "-c", "import damon_exporter; print(damon_exporter.__file__)")).is_relative_to(elsewhere)
-    with Running("demo", command=[str(elsewhere / "venv/bin/damon-exporter")]) as exporter:
+    run(program, "doctor", "--help")
+    with Running("demo", command=[program]) as exporter:
         exporter.wait_for(lambda: exporter.value("damon_working_set_bytes", monitor="node"))
         assert exporter.value("damon_exporter_build_info", version=__version__) == 1
         assert exporter.fetch("/live")[0] == 200

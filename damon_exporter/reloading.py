@@ -2,15 +2,17 @@
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
 from pathlib import Path
 from stat import S_IFREG, S_ISREG
+from typing import Self
 
 from damon_exporter.config import ConfigError, load
 from damon_exporter.kernel.errors import KernelError
 from damon_exporter.observation import Observation
+from damon_exporter.repeating import Repeating
 
 log = logging.getLogger(__name__)
 
@@ -89,3 +91,33 @@ class Reloader:
             log.error("%s", problem)
         except ReloadFailed:
             pass
+
+
+class Hangups:
+    """Reloads when asked to, in a thread of its own while its ``with`` block lasts: a reload may take minutes.
+
+    Whoever asks meanwhile has it done once more afterwards, as the file may have changed. ``on_failure`` is that of
+    `Repeating`.
+    """
+
+    def __init__(self, reload: Callable[[], None], on_failure: Callable[[], None]) -> None:
+        self._reload = reload
+        self._asked = threading.Event()
+        self._thread = Repeating("reload", self._work, on_failure)
+
+    def ask(self) -> None:
+        """Have it done; returns at once."""
+        self._asked.set()
+        self._thread.wake()
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.stop()
+
+    def _work(self) -> None:
+        if self._asked.is_set():
+            self._asked.clear()
+            self._reload()

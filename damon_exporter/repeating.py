@@ -5,14 +5,14 @@ from collections.abc import Callable
 
 
 class Repeating:
-    """Does ``work`` from `start` until `stop`; it returns how long (s) to rest until it is done again.
+    """Does ``work`` from `start` until `stop`; it returns how long (s) to rest, None: until it is woken.
 
     ``on_failure`` is called if the thread ends for a reason that nobody has foreseen. ``patience`` (s) is how long
     `stop` waits for the work under way, which is left behind then; None: until it is done.
     """
 
     def __init__(
-        self, name: str, work: Callable[[], float], on_failure: Callable[[], None], patience: float | None = None
+        self, name: str, work: Callable[[], float | None], on_failure: Callable[[], None], patience: float | None = None
     ) -> None:
         self._work = work
         self._on_failure = on_failure

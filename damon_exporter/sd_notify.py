@@ -25,6 +25,7 @@ class Notifier:
 
     def __init__(self, address: str | None, beat_seconds: float | None = None) -> None:
         self._address = address
+        self._stopping = False
         self.beat_seconds = beat_seconds
 
     @classmethod
@@ -42,10 +43,11 @@ class Notifier:
             yield
         finally:
             self._send("STOPPING=1")
+            self._stopping = True
 
     @contextmanager
     def reloading(self) -> Iterator[None]:
-        """Another configuration is gone over to within the block, whatever comes of it."""
+        """Another configuration is gone over to within the block, whatever comes of it; not told while stopping."""
         self._send("RELOADING=1", f"MONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
         try:
             yield
@@ -57,7 +59,7 @@ class Notifier:
         self._send("WATCHDOG=1", f"STATUS={' '.join(status.split())}")
 
     def _send(self, *assignments: str) -> None:
-        if not self._address:
+        if not self._address or self._stopping:  # a reload that is broken off must not look like being ready again
             return
         name = "\0" + self._address[1:] if self._address.startswith("@") else self._address
         try:

@@ -12,7 +12,7 @@ from damon_exporter.metrics.collected import Collected
 from damon_exporter.observation import Observation
 from damon_exporter.player import Player
 from damon_exporter.published import Published
-from damon_exporter.reloading import Reloader
+from damon_exporter.reloading import Hangups, Reloader
 from damon_exporter.sd_notify import Notifier
 from damon_exporter.sources.recording import Recording
 from damon_exporter.state import NodeState
@@ -58,7 +58,11 @@ def serve(config: Config, config_file: Path | None, paths: KernelPaths, web: Web
         with notifier.reloading():
             reloader.on_signal()
 
-    stop = StopSignal(reload)
+    def ask_for_reload() -> None:
+        hangups.ask()
+
+    stop = StopSignal(ask_for_reload)
+    hangups = Hangups(reload, stop.fail)
     published = Published(NodeState(ready=True, reasons=("starting",)))
     collected = Collected()
     push = _push(config.otlp, published, collected, stop.fail)
@@ -66,7 +70,7 @@ def serve(config: Config, config_file: Path | None, paths: KernelPaths, web: Web
     with web.server(app) as server, push:
         web.log_addresses(server)
         observation = Observation(config, paths, published, stop.fail)
-        with observation, reloader.reloading(observation), notifier.started():
+        with hangups, observation, reloader.reloading(observation), notifier.started():
             _wait(stop, notifier, published)
             log.info("stopping")
 

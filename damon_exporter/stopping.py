@@ -15,8 +15,8 @@ class Failed(Exception):
 class StopSignal:
     """Set by SIGTERM or SIGINT, by SIGHUP unless there is something else to do then, or by a thread that has failed.
 
-    Without ``on_hangup``, which is called by `wait`, SIGHUP is a terminal that closes, and stays ignored where `nohup`
-    ignores it.
+    Without ``on_hangup``, which is called by `wait` and must not take long, SIGHUP is a terminal that closes, and stays
+    ignored where `nohup` ignores it.
 
     The interpreter writes a signal's number into a pipe at once, whatever its threads are doing. An event set by a
     handler in Python could be missed: the handler runs only when the main thread does, and that may just be going to
@@ -39,8 +39,8 @@ class StopSignal:
         os.write(self._wakened_by, b"\0")
 
     def wait(self, seconds: float | None = None) -> bool:
-        """Wait for the signal, at most ``seconds``; True if it came. Raises `Failed` if a thread has failed."""
-        while not self._came and select.select([self._wake], [], [], seconds)[0]:
+        """Wait until the signal comes (True), or a hangup, or ``seconds`` are over; raises `Failed` if a thread has."""
+        if not self._came and select.select([self._wake], [], [], seconds)[0]:
             numbers = os.read(self._wake, SIGNALS_AT_ONCE)
             self._came = self._on_hangup is None or any(number != signal.SIGHUP for number in numbers)
             if self._on_hangup and not self._came:

@@ -77,6 +77,16 @@ def test_a_start_a_reload_and_a_stop_are_told(ear: Ear) -> None:
     assert ear.hears() == ["STOPPING=1"]
 
 
+def test_a_reload_that_a_stop_breaks_off_is_not_told_to_be_over(ear: Ear) -> None:
+    notifier = Notifier(ear.address)
+    with notifier.reloading():
+        assert ear.hears()[0] == "RELOADING=1"
+        with notifier.started():
+            assert ear.hears() == ["READY=1"]
+        assert ear.hears() == ["STOPPING=1"]
+    assert ear.is_quiet(0.1)
+
+
 def test_a_status_cannot_smuggle_in_another_message(ear: Ear) -> None:
     Notifier(ear.address).alive("all\nREADY=1")
     assert ear.hears() == ["WATCHDOG=1", "STATUS=all READY=1"]
@@ -133,6 +143,24 @@ def test_a_refused_reload_is_over_too(kernel: FakeKernel, config: ConfigFlag, ma
         manager.hears_of("RELOADING=1")
         assert manager.hears() == ["READY=1"]
         assert "reload failed" in running.log
+
+
+def test_a_long_reload_does_not_trip_the_watchdog_and_who_asks_meanwhile_has_the_file_read_again(
+    kernel: FakeKernel, config: ConfigFlag, manager: Ear
+) -> None:
+    with Running(*path_flags(kernel.paths), config(QUICK)) as running:
+        running.wait_for(lambda: running.value("damon_snapshots_total", monitor="node"))
+        kernel.delay("*/kdamonds/0/state", "write", 3 * WATCHDOG_SECONDS, count=1)
+        config(QUICK.replace("aggregation: 100ms", "aggregation: 200ms"))
+        os.kill(running.process.pid, signal.SIGHUP)
+        manager.hears_of("RELOADING=1")
+        for _ in range(4):
+            assert "WATCHDOG=1" in manager.hears(WATCHDOG_SECONDS)
+        config(QUICK)
+        os.kill(running.process.pid, signal.SIGHUP)
+        for assignment in ("READY=1", "RELOADING=1", "READY=1"):
+            manager.hears_of(assignment)
+        assert kernel.read("0/contexts/0/monitoring_attrs/intervals/aggr_us") == "100000"
 
 
 def test_a_sampler_that_hangs_trips_the_watchdog(kernel: FakeKernel, config: ConfigFlag, manager: Ear) -> None:

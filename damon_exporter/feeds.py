@@ -11,7 +11,7 @@ from damon_exporter.analysis.snapshot import Snapshot
 from damon_exporter.config import AutotunedIntervals, Config
 from damon_exporter.kernel.commands import CommandWriter
 from damon_exporter.kernel.damon_sysfs import DamonTree
-from damon_exporter.kernel.errors import Busy, KernelError
+from damon_exporter.kernel.errors import Busy, Ending, KernelError
 from damon_exporter.kernel.paths import KernelPaths
 from damon_exporter.kernel.trace_ring import TraceRing
 from damon_exporter.roster import Roster, Watched
@@ -223,6 +223,8 @@ class SysfsFeed:
         except Incomplete as problem:
             self.incomplete += 1
             log.debug("kdamond %d: %s", pid, problem)
+        except Ending:
+            pass  # what is known stands until the end
         except KernelError as error:
             self.errors["sysfs"] += 1
             if self._said.get(pid) != str(error):

@@ -110,7 +110,8 @@ class Keeper:
         hold.claim.stop(slot, pid)
 
     def look_after(self, hold: Hold, now: float) -> None:
-        """Start what should run, restart what has changed, and notice what others did."""
+        """Start what should run, restart what has changed, and notice what others did; raises `Ending`."""
+        hold.claim.require_going()
         try:
             if self._pid:
                 self._examine(hold, now)
@@ -174,10 +175,11 @@ class Keeper:
         self._plan((), abilities)
 
     def succeed(self, before: "Keeper | None", hold: Hold, now: float) -> None:
-        """Keep from now on what ``before`` kept in this slot; raises `KernelError`.
+        """Keep from now on what ``before`` kept in this slot; raises `KernelError`, `Ending`.
 
         By a commit if that suffices, otherwise by a restart.
         """
+        hold.claim.require_going()
         if before:
             self.inherit(before)
         nothing = self.missing(now)

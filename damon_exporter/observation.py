@@ -67,10 +67,15 @@ class Observation:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.cease()
         self._undo.close()
 
+    def cease(self) -> None:
+        """Begin nothing more, as it is to end: a reload under way is broken off, and what it has done put back then."""
+        self._supervisor.cease()
+
     def reload(self, config: Config) -> None:
-        """Go over to another configuration; raises `KernelError`, and then nothing has changed."""
+        """Go over to another configuration; raises `KernelError`, and then nothing has changed, or `Ending`."""
         self._require_reloadable(config)
         names, passes = self._names, self._passes
         if config.kubernetes != self._config.kubernetes:

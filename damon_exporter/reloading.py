@@ -10,7 +10,7 @@ from stat import S_IFREG, S_ISREG
 from typing import Self
 
 from damon_exporter.config import ConfigError, load
-from damon_exporter.kernel.errors import KernelError
+from damon_exporter.kernel.errors import Ending, KernelError
 from damon_exporter.observation import Observation
 from damon_exporter.repeating import Repeating
 
@@ -22,7 +22,7 @@ class ReloadFailed(Exception):
 
 
 class UnderWay(ReloadFailed):
-    """Another reload has not ended yet."""
+    """Another reload has not ended yet, or the exporter is about to end."""
 
 
 class Reloader:
@@ -35,11 +35,12 @@ class Reloader:
 
     @contextmanager
     def reloading(self, observation: Observation) -> Iterator[None]:
-        """It has started: until the block ends it can be reloaded. A reload that is under way then is waited for."""
+        """It has started: until the block ends it can be reloaded. A reload that is under way then is broken off."""
         self._observation = observation
         try:
             yield
         finally:
+            observation.cease()
             with self._one_at_a_time:
                 self._observation = None
 
@@ -62,6 +63,8 @@ class Reloader:
             observation.note_failed_reload()
             log.error("reload failed, the old configuration runs on: %s", problem)
             raise ReloadFailed(str(problem)) from problem
+        except Ending as end:
+            raise UnderWay("the exporter is ending: the reload was broken off") from end
         log.info("configuration reloaded from %s", self._file or "nothing: there is no --config.file")
 
     def _require_regular_file(self) -> None:

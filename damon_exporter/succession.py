@@ -1,7 +1,8 @@
 """From the monitors that run to those of another configuration: all of them, or none.
 
 What does not change is not touched. What changes is committed to the kdamond that runs where that suffices, and is
-restarted in its slot where it does not. If anything fails, what was done is undone: the old monitors go on.
+restarted in its slot where it does not. If anything fails, what was done is undone: the old monitors go on. Only where
+the exporter is asked to end meanwhile (`Ending`) everything stays as it is just then, to be given back as a whole.
 """
 
 import logging
@@ -54,11 +55,18 @@ class Succession:
             for monitor, old in paired
         ]
         self.steps += [Step(keeper, None) for keeper in left]
+        self._done: set[Step] = set()
 
     @property
     def after(self) -> tuple[Keeper, ...]:
         """Those who keep the monitors when all is done, in the order of the configuration."""
         return tuple(step.after for step in self.steps if step.after)
+
+    @property
+    def reached(self) -> tuple[Keeper, ...]:
+        """Those who keep the monitors where it was broken off."""
+        keepers = (step.after if step in self._done else step.before for step in self.steps)
+        return tuple(keeper for keeper in keepers if keeper)
 
     @property
     def needs_more_slots(self) -> bool:
@@ -79,7 +87,11 @@ class Succession:
                 raise NotOurs(f"monitor {keeper.monitor.name} has just been changed by another tool: try again later")
 
     def start_new(self, hold_of: HoldOf, now: float, leaving: Leaving) -> None:
-        """Start everything that is new, in slots in which nothing runs; raises `KernelError` and leaves nothing."""
+        """Start everything that is new, in slots in which nothing runs; raises `KernelError` and leaves nothing.
+
+        `Ending` leaves what has been started.
+        """
+        self._done.update(self.steps)  # whatever comes, nothing is left of who kept them before
         for step in self._changing():
             if step.before and step.after:
                 step.after.inherit(step.before)
@@ -94,24 +106,28 @@ class Succession:
             raise
 
     def carry_out(self, hold_of: HoldOf, now: float, leaving: Leaving) -> None:
-        """Do it, or raise `KernelError` with everything as it was before; take note of what could not be stopped."""
-        done: list[Step] = []
+        """Do it, or raise `KernelError` with everything as it was before; take note of what could not be stopped.
+
+        `Ending` leaves what is ``reached``.
+        """
+        begun: list[Step] = []
         try:
             for step in self._changing():
                 if step.after:
-                    done.append(step)
+                    begun.append(step)
                     step.after.succeed(step.before, hold_of(step.after), now)
+                    self._done.add(step)
         except KernelError:
-            for step in reversed(done):
+            for step in reversed(begun):
                 self._undo(step, hold_of, now, leaving)
+                self._done.discard(step)
             raise
         for step in self._changing():
             if step.before and step.after is None:
                 self._dismiss(step.before, hold_of, leaving)
 
-    def forget(self, done: bool) -> None:
+    def forget(self, staying: Sequence[Keeper]) -> None:
         """End what those leave behind who keep nothing any more: commands, descriptors."""
-        staying = self.after if done else self.before
         in_use = {id(keeper.targets) for keeper in staying}
         for keeper in {*self.before, *self.after} - {*staying}:
             if id(keeper.targets) not in in_use:

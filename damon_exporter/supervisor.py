@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
@@ -13,7 +14,7 @@ from damon_exporter.keeper import Keeper
 from damon_exporter.kernel import features, memory
 from damon_exporter.kernel.commands import CommandWriter
 from damon_exporter.kernel.damon_sysfs import DamonTree, Slot
-from damon_exporter.kernel.errors import Busy, Denied, Gone, KernelError, Unsupported
+from damon_exporter.kernel.errors import Busy, Denied, Ending, Gone, KernelError, Unsupported
 from damon_exporter.kernel.modules import modules
 from damon_exporter.kernel.ownership import Holder
 from damon_exporter.kernel.paths import KernelPaths
@@ -90,7 +91,10 @@ class Supervisor:
         return Keeper(monitor, index, self._paths, config.kernel.settle, self._pod_of)
 
     def reload(self, config: Config) -> None:
-        """Go on with other monitors; for other threads. Raises `KernelError` with everything as it was."""
+        """Go on with other monitors; for other threads. Raises `KernelError` with everything as it was.
+
+        `Ending` if the exporter is asked to end before it is done: then `stop` puts back what has been reached.
+        """
         if not self._looking.acquire(timeout=RELOAD_PATIENCE):
             raise Busy("DAMON has not answered a command yet: nothing is changed, try again later")
         try:
@@ -102,14 +106,13 @@ class Supervisor:
     def _succeed(self, config: Config) -> None:
         slots = self._tree.size() if self._tenure.held else 0
         succession = Succession(self._keepers, config.monitors, slots, partial(self._keeper, config=config))
-        done = False
         try:
             self._tenure.succeed(succession, config.kernel, time.monotonic())
-            self._kernel, done = config.kernel, True
+            self._kernel = config.kernel
             going = set(succession.before) - set(succession.after)
             self._former_failed_commits += sum(keeper.failed_commits for keeper in going)
         finally:
-            succession.forget(done)
+            succession.forget(self._keepers)
 
     def start(self) -> None:
         """Begin to look after DAMON."""
@@ -119,8 +122,13 @@ class Supervisor:
         """Look now rather than at the next tick: a kdamond that nobody knows has been heard of."""
         self._thread.wake()
 
+    def cease(self) -> None:
+        """Begin nothing more; for other threads. A command that is under way, and `stop`, are not affected."""
+        self._tenure.ending.set()
+
     def stop(self) -> None:
         """Stop what we started and leave the tree as it was found, or keep it running if configured so."""
+        self.cease()
         self._thread.stop()
         self.end()
 
@@ -133,7 +141,7 @@ class Supervisor:
                 keeper.end()
 
     def tick(self, now: float) -> None:
-        """Look at everything once, act where it is ours, and publish the roster."""
+        """Look at everything once, act where it is ours, and publish the roster; raises `Ending`."""
         with self._looking:
             self._tick(now)
 
@@ -156,7 +164,9 @@ class Supervisor:
         self.roster = replace(roster, blocked=blocked)
 
     def _work(self) -> float:
-        self.tick(time.monotonic())
+        if not self._tenure.ending.is_set():
+            with suppress(Ending):
+                self.tick(time.monotonic())
         refreshes = (keeper.monitor.processes.refresh for keeper in self._keepers if keeper.monitor.processes)
         pause = min([TICK_SECONDS, *refreshes])
         return min(pause, NAMES_PAUSE_SECONDS) if self._awaits_names else pause

@@ -1,6 +1,7 @@
 """How we come to hold DAMON's tree, go on with it after a crash, lose it, and give it back."""
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -15,7 +16,7 @@ from damon_exporter.kernel import features
 from damon_exporter.kernel.claim import Claim
 from damon_exporter.kernel.commands import CommandWriter
 from damon_exporter.kernel.damon_sysfs import DamonTree, Slot
-from damon_exporter.kernel.errors import Busy, KernelError, NotOurs, Stuck, Unsupported
+from damon_exporter.kernel.errors import Busy, Ending, KernelError, NotOurs, Stuck, Unsupported
 from damon_exporter.kernel.modules import MODULES
 from damon_exporter.kernel.ownership import Holder, Survey, TreeLock, contents, slot_token, survey
 from damon_exporter.kernel.paths import KernelPaths
@@ -31,7 +32,10 @@ RELEASE_PATIENCE = 10.0
 
 
 class Tenure:
-    """Holds the lock between exporters and, while the tree is ours (``held``), looks after our slots."""
+    """Holds the lock between exporters and, while the tree is ours (``held``), looks after our slots.
+
+    Once ``ending`` is set nothing more is begun: `keep` and `succeed` raise `Ending`, and `end` is to follow.
+    """
 
     def __init__(
         self, kernel: Kernel, paths: KernelPaths, tree: DamonTree, keepers: Sequence[Keeper], sysfs_source: bool
@@ -42,6 +46,7 @@ class Tenure:
         self.keepers = keepers
         self._sysfs_source = sysfs_source
         self._lock: TreeLock | None = None
+        self.ending = threading.Event()
         self._writer: CommandWriter | None = None
         self._claim: Claim | None = None
         self.held = False
@@ -73,7 +78,7 @@ class Tenure:
                 self._lock = TreeLock(self._tree)
             except KernelError as problem:
                 return problem
-            self._writer = CommandWriter([self._lock.fd])
+            self._writer = CommandWriter([self._lock.fd], ending=self.ending)
             self._claim = Claim(self._paths, self._tree, self._writer)
         return None
 
@@ -96,7 +101,11 @@ class Tenure:
                 "starts again when it ends; use stop, or restart the exporter"
             )
         if self.held and self._claim:
-            self._carry_out(self._claim, succession, kernel, now)
+            try:
+                self._carry_out(self._claim, succession, kernel, now)
+            except Ending:
+                self.keepers = succession.reached
+                raise
         elif kernel.control == "auto":
             succession.rehearse(replace(EVERYTHING, region_schemes=self._sysfs_source))
         if kernel.settle != self._kernel.settle:

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Self
 
 import pytest
-from driving import on_both, wait_for
+from driving import everything, on_both, wait_for
 from running import Running, path_flags
+from written import WriteLog
 
 from damon_exporter.testing.fake_kernel import FakeKernel
 
@@ -184,13 +185,31 @@ def test_a_monitor_that_begins_to_act_just_when_the_exporter_ends_is_stopped_all
         exporter.file.write_text(GOOD.replace("slots: 3", keep))
         assert exporter.post()[0] == 200
         kernel.delay("*/kdamonds/0/state", "write", 3.0, count=1)
-        exporter.file.write_text(ACTING.replace("slots: 3", keep))
+        changed = ACTING.replace("aggregation: 100ms", "aggregation: 200ms")
+        exporter.file.write_text(changed.replace("slots: 3", keep))
         asking = threading.Thread(target=exporter.post)
         asking.start()
         exporter.wait_for(lambda: kernel.read("0/contexts/0/schemes/1/action") == "pageout")
         assert exporter.stop() == 0
         asking.join()
     assert [kernel.read(f"{slot}/state") for slot in range(3)] == ["off", "on", "on"]
+
+
+def test_sigterm_breaks_a_reload_off_and_everything_is_as_it_was(
+    kernel: FakeKernel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = everything(kernel)
+    log = WriteLog(kernel, tmp_path / "log", monkeypatch)
+    with Exporter(kernel, tmp_path / "config.yaml") as exporter:
+        kernel.delay("*/kdamonds/0/state", "write", 1.0, count=1)
+        log.clear()
+        exporter.hang_up(GOOD.replace("aggregation: 100ms", "aggregation: 200ms"))
+        exporter.wait_for(lambda: log.commands)
+        assert exporter.stop() == 0
+        assert "the reload was broken off" in exporter.log
+    commit, off = 0, [0, 1, 2]
+    assert log.commands == [commit, *off]
+    assert everything(kernel) == before
 
 
 def test_a_pipe_is_not_read_again(exporter: Exporter) -> None:

@@ -18,6 +18,7 @@ from driving import everything, run_somebodys
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from running import NODE, QUICK, ConfigFlag, Running, path_flags
 from vm.exporter import Metrics
+from written import WriteLog
 
 from damon_exporter.kernel.paths import KernelPaths
 from damon_exporter.stopping import Failed, StopSignal
@@ -85,6 +86,31 @@ def test_sigterm_ends_soon_however_rarely_is_published(kernel: FakeKernel, confi
         assert running.stop() == 0
         assert time.monotonic() - begun < 4.0
     assert kernel.read("nr_kdamonds") == "0"
+
+
+def test_after_sigterm_only_the_command_under_way_is_waited_for(
+    kernel: FakeKernel, config: ConfigFlag, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = everything(kernel)
+    log = WriteLog(kernel, tmp_path / "log", monkeypatch)
+    names = ("first", "second", "third")
+    monitors = (f"{{name: {name}, operations: vaddr, processes: {{match: [{{comm: {name}}}]}}}}" for name in names)
+    for pid, name in enumerate(names, 100):
+        kernel.add_process(pid, name)
+    three = config(QUICK.replace(NODE, f"monitors: [{', '.join(monitors)}]"))
+    with Running(*path_flags(kernel.paths), three) as running:
+        running.wait_for(lambda: all(running.value("damon_monitor_up", monitor=name) for name in names))
+        kernel.delay("*/kdamonds/0/state", "write", 1.0, count=1)
+        log.clear()
+        for pid, name in reversed(list(enumerate(names, 200))):
+            kernel.add_process(pid, name)
+        running.wait_for(lambda: log.commands)
+        assert running.stop() == 0
+    commit, off = 0, [0, 1, 2]
+    assert log.commands == [commit, *off]
+    for pid in (*range(100, 103), *range(200, 203)):
+        kernel.end_process(pid)
+    assert everything(kernel) == before
 
 
 def test_after_sigkill_the_kdamond_is_adopted(kernel: FakeKernel, config: ConfigFlag) -> None:

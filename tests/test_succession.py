@@ -2,7 +2,7 @@
 
 import errno
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -11,13 +11,14 @@ from written import WriteLog
 
 from damon_exporter.config.loading import check
 from damon_exporter.config.reading import parse
-from damon_exporter.kernel.errors import Busy, KernelError, NotOurs, Rejected, Unsupported
+from damon_exporter.kernel.errors import Busy, Ending, KernelError, NotOurs, Rejected, Unsupported
 from damon_exporter.testing.fake_kernel import FakeKernel
 
 Start = Callable[..., FakeKernel]
 GIB = 1 << 30
 
 SETTLED = "kernel: {settle: 0s, allow_actions: true}\n"
+SLOTS = SETTLED.replace("}", ", slots: 3}")
 
 
 def node(name: str = "node", aggregation: str = "100ms", more: str = "") -> str:
@@ -537,3 +538,43 @@ def test_after_reloads_everything_is_given_back_as_it_was(kernel: FakeKernel) ->
         reload(driven, monitors(node("b")))
         driven.look()
     assert everything(kernel) == before
+
+
+@pytest.mark.parametrize(
+    ("kernel_options", "before", "after"),
+    [
+        (SLOTS, (node("a"), node("b"), node("c")), (node("x", "200ms"), node("y", "200ms"), node("z", "200ms"))),
+        (SLOTS, (node("a"), node("b"), node("c")), (processes("a"), processes("b"), processes("c"))),
+        (SLOTS, (node("a"),), (node("a"), node("b"), node("c"))),
+        (SETTLED, (node("a"),), (node("a", "200ms"), node("b"), node("c"))),
+    ],
+    ids=["by commits", "by restarts", "into free slots", "into slots that are made"],
+)
+def test_whatever_a_reload_has_reached_when_the_exporter_ends_is_put_back(
+    kernel: FakeKernel, kernel_options: str, before: Sequence[str], after: Sequence[str]
+) -> None:
+    kernel.add_process(42, "postgres")
+    untouched = everything(kernel)
+    with Driven(kernel.paths, monitors(*before, kernel=kernel_options)) as driven:
+        driven.look()
+        assert len(driven.own) == len(before)
+        break_off(driven, monitors(*after, kernel=kernel_options), kernel, slot=1)
+    assert everything(kernel) == untouched
+
+
+def test_a_scheme_that_a_reload_would_have_ended_does_not_act_on_when_the_exporter_ends_first(
+    kernel: FakeKernel,
+) -> None:
+    keep = SETTLED.replace("}", ", on_exit: keep}")
+    with Driven(kernel.paths, monitors(node("a"), node("b", more=SCHEME), kernel=keep)) as driven:
+        driven.look()
+        break_off(driven, monitors(node("a", "200ms"), node("b"), kernel=keep), kernel, slot=0)
+    assert [kernel.read(f"{slot}/state") for slot in (0, 1)] == ["on", "off"]
+
+
+def break_off(driven: Driven, configuration: str, kernel: FakeKernel, slot: int) -> None:
+    """Begin to reload, and to end during the first command to this slot."""
+    kernel.delay(f"*/kdamonds/{slot}/state", "write", 0.5, count=1)
+    threading.Timer(0.25, driven.supervisor.cease).start()
+    with pytest.raises(Ending):
+        driven.supervisor.reload(check(parse(configuration)))

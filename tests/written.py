@@ -62,6 +62,11 @@ class WriteLog:
         """Those to the control tree and to the modules' parameters."""
         return [write for write in self.writes if write.path.startswith(("sys/kernel/mm/damon/", "sys/module/"))]
 
+    @property
+    def commands(self) -> list[int | None]:
+        """The slots to whose kdamonds commands were given, in order."""
+        return [write.slot for write in self.to_damon if write.leaf == "state"]
+
     def clear(self) -> None:
         """Forget what has been noted."""
         self._file.write_text("")

@@ -58,6 +58,10 @@ class Claim:
         self._writer = writer
         self._stopped_modules: frozenset[str] = frozenset()
 
+    def require_going(self) -> None:
+        """Raise `Ending` if nothing more shall be begun."""
+        self._writer.require_going()
+
     @property
     def stopped_modules(self) -> frozenset[str]:
         """The modules that are to be started again."""
@@ -116,7 +120,7 @@ class Claim:
         """Start the modules that we, or an earlier run, have stopped."""
         for name in sorted(self._stopped_modules):
             try:
-                self._writer.write(self._paths.module_parameters(name) / "enabled", "Y")
+                self._writer.put_back(self._paths.module_parameters(name) / "enabled", "Y")
             except KernelError as error:
                 log.error("%s was running before this exporter and could not be started again: %s", name, error)
             else:
@@ -206,7 +210,7 @@ class Claim:
     def stop(self, slot: Slot, pid: int) -> None:
         """Turn off the kdamond with this pid."""
         try:
-            self._writer.write(slot.state_file, "off", lambda: require_ours(slot, pid))
+            self._writer.put_back(slot.state_file, "off", lambda: require_ours(slot, pid))
         except KernelError:
             if slot.running():  # before 7.1, one that has just ended by itself cannot be turned off
                 raise

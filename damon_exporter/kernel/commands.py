@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from damon_exporter.kernel import command_process
-from damon_exporter.kernel.errors import Stuck, explain
+from damon_exporter.kernel.errors import Ending, Stuck, explain
 from damon_exporter.kernel.files import BUSY_DELAYS, Check, unchecked
 
 DEADLINE_SECONDS = 10.0
@@ -27,10 +27,16 @@ class CommandWriter:
     """Writes values whose write(2) may block until a kdamond answers.
 
     The helper inherits ``lock_fds``: while a command of ours is under way, the lock that keeps a second exporter
-    out is held, even if we have been killed.
+    out is held, even if we have been killed. Once ``ending`` is set, only what puts the kernel back is begun.
     """
 
-    def __init__(self, lock_fds: Sequence[int] = (), deadline: float = DEADLINE_SECONDS) -> None:
+    def __init__(
+        self,
+        lock_fds: Sequence[int] = (),
+        deadline: float = DEADLINE_SECONDS,
+        ending: threading.Event | None = None,
+    ) -> None:
+        self._ending = ending or threading.Event()
         self._lock_fds = tuple(lock_fds)
         self._deadline = deadline
         self._helper: _Helper | None = None
@@ -48,11 +54,24 @@ class CommandWriter:
                 self._unanswered = False
             return self._unanswered
 
+    def require_going(self) -> None:
+        """Raise `Ending` if nothing more shall be begun."""
+        if self._ending.is_set():
+            raise Ending("the exporter is ending: nothing more is begun")
+
     def submit(self, path: Path, value: str, check: Check = unchecked, longer: float = 0.0) -> "Future[None]":
-        """Queue a write; the future raises `KernelError`, `Stuck` after ``longer`` seconds more than usual.
+        """Queue a write; the future raises `KernelError`, `Stuck` after ``longer`` seconds more than usual, `Ending`.
 
         ``check`` is called right before every try: EBUSY means that somebody else gives commands, too.
         """
+
+        def still_wanted() -> None:
+            self.require_going()
+            check()
+
+        return self._submit(path, value, still_wanted, longer)
+
+    def _submit(self, path: Path, value: str, check: Check, longer: float = 0.0) -> "Future[None]":
         with self._submitting:
             command = self._queue.submit(self._write, path, value, check, self._deadline + longer)
             self._submitted = [*(earlier for earlier in self._submitted if not earlier.done()), command]
@@ -61,6 +80,10 @@ class CommandWriter:
     def write(self, path: Path, value: str, check: Check = unchecked) -> None:
         """Write and wait for the answer; EBUSY is tried again for a while, then raised as `Busy`."""
         self.submit(path, value, check).result()
+
+    def put_back(self, path: Path, value: str, check: Check = unchecked) -> None:
+        """`write` what leaves the kernel as it was: that is done when the exporter ends, too."""
+        self._submit(path, value, check).result()
 
     def settle(self) -> None:
         """Drop the commands that wait, and wait for the answer to the one under way, until its deadline."""

@@ -8,6 +8,8 @@ KernelError
 ├── NotOurs      another tool has changed what we meant to command
 ├── Gone         it was there a moment ago
 └── Stuck        the kernel has not answered in time
+
+`Ending` is none of them: nothing is wrong, so nothing is to be tried again, left alone or reported.
 """
 
 import errno
@@ -44,6 +46,10 @@ class Gone(KernelError, ConnectionError):
 
 class Stuck(KernelError, TimeoutError):
     """The kernel has not answered a command in time; the writer cannot be interrupted."""
+
+
+class Ending(Exception):
+    """The exporter has been asked to end: only what puts the kernel back is still begun."""
 
 
 _CLASSES: dict[int, tuple[type[KernelError], str]] = {

@@ -261,6 +261,18 @@ def test_the_feed_counts_what_is_not_whole_and_what_has_failed(kernel: FakeKerne
     assert feed.incomplete == 0
 
 
+def test_when_the_exporter_ends_nothing_is_asked_any_more_and_that_is_no_error(
+    kernel: FakeKernel, sampling: Sampling
+) -> None:
+    driven, _ = sampling()
+    feed = SysfsFeed(kernel.paths, lambda: driven.supervisor.writer, 0.01, "because")
+    driven.supervisor.cease()
+    for _ in range(10):
+        assert feed.collect(driven.supervisor.roster, time.monotonic()) == []
+        time.sleep(0.02)  # long enough for an answer
+    assert not feed.errors
+
+
 def test_a_problem_is_logged_once_until_it_changes_or_comes_back(
     kernel: FakeKernel, sampling: Sampling, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -7,6 +7,12 @@ from pathlib import Path
 
 from running import run
 
+from damon_exporter.config.intervals import LONGEST_AGGREGATION_US
+from damon_exporter.kernel.claim import LONGEST_WAIT
+from damon_exporter.kernel.commands import DEADLINE_SECONDS
+from damon_exporter.targets import COMMAND_GRACE_SECONDS
+from damon_exporter.tenure import RELEASE_PATIENCE
+
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "deploy/systemd"
 UNIT = FOLDER / "damon-exporter.service"
@@ -77,3 +83,9 @@ def test_the_exporter_alone_speaks_and_is_told() -> None:
     service = read()
     told = (service["Type"], service["NotifyAccess"], service["KillMode"], service["ExecReload"])
     assert told == ("notify", "main", "mixed", "/bin/kill -HUP $MAINPID")
+
+
+def test_the_longest_command_may_be_waited_for_and_the_kernel_be_put_back_after_it() -> None:
+    under_way = DEADLINE_SECONDS + LONGEST_WAIT * LONGEST_AGGREGATION_US / 1e6
+    assert f"at most {under_way:g} s" in PAGE
+    assert under_way + RELEASE_PATIENCE + DEADLINE_SECONDS + COMMAND_GRACE_SECONDS < int(read()["TimeoutStopSec"])

@@ -17,8 +17,7 @@ from damon_exporter.sd_notify import Notifier
 from damon_exporter.sources.recording import Recording
 from damon_exporter.state import NodeState
 from damon_exporter.stopping import StopSignal
-from damon_exporter.web.app import UNGUARDED, make_app
-from damon_exporter.web.guard import guarded
+from damon_exporter.web.app import PROBES, make_app
 from damon_exporter.web.messages import App
 from damon_exporter.web.security import SecurityNow, no_security
 from damon_exporter.web.server import Server
@@ -37,7 +36,7 @@ class WebFlags:
 
     def server(self, app: App) -> Server:
         """Return a server of the application, bound."""
-        return Server(self.addresses, guarded(app, self.security, UNGUARDED), security=self.security)
+        return Server(self.addresses, app, security=self.security, probes=PROBES)
 
     def log_addresses(self, server: Server) -> None:
         """Log the addresses of a server."""

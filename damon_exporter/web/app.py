@@ -13,8 +13,8 @@ from damon_exporter.web.messages import App, Request, Response
 
 HEALTHY_PATH = "/-/healthy"
 READY_PATH = "/-/ready"
-UNGUARDED = frozenset({HEALTHY_PATH, READY_PATH})
-"""Asked by probes, which have no password."""
+PROBES = frozenset({HEALTHY_PATH, READY_PATH})
+"""Asked by who has no password and little patience; made in no time."""
 RELOAD_PATH = "/-/reload"
 """The only page that changes anything."""
 

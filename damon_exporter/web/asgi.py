@@ -2,14 +2,16 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from concurrent.futures import Executor
 from email.utils import formatdate
 from http import HTTPStatus
 from typing import Any
 
+from damon_exporter.web.guard import refusal
 from damon_exporter.web.limits import Limits
 from damon_exporter.web.messages import App, Header, Request, Response
+from damon_exporter.web.security import SecurityNow
 
 log = logging.getLogger(__name__)
 
@@ -20,33 +22,43 @@ Scope = dict[str, Any]
 
 
 class Asgi:
-    """Runs ``app`` in ``threads``; ``headers`` says what every response has besides, instead of its own."""
+    """Runs ``app`` in ``threads`` for those whom ``security`` lets in.
 
-    def __init__(self, app: App, threads: Executor, limits: Limits, headers: Callable[[], Sequence[Header]]) -> None:
+    The paths in ``probes`` are everybody's, and are answered at once, however much the threads have to do.
+    """
+
+    def __init__(
+        self, app: App, threads: Executor, limits: Limits, security: SecurityNow, probes: Container[str]
+    ) -> None:
         self._app = app
         self._threads = threads
         self._limits = limits
-        self._headers = headers
+        self._security = security
+        self._probes = probes
 
     async def __call__(self, scope: Scope, _receive: object, send: Callable[[Scope], Any]) -> None:
         """Answer one request. Nobody reads a body, so whoever sends one is disconnected afterwards."""
         request = _request(scope)
         refused = _refused(scope, request, self._limits)
-        if refused:
-            response = _error(refused)
-        else:
-            response = await asyncio.get_running_loop().run_in_executor(self._threads, self._respond, request)
+        response = _error(refused) if refused else await self._answer(request)
         headers = {
             "Content-Type": response.content_type,
             "Content-Length": str(len(response.body)),
             "Date": formatdate(usegmt=True),
             **({"Connection": "close"} if refused or _has_body(request) else {}),
         }
-        all_headers = [*headers.items(), *response.headers, *self._headers()]
+        all_headers = [*headers.items(), *response.headers, *self._security().headers]
         await send({"type": "http.response.start", "status": response.status, "headers": _raw(all_headers)})
         for start in range(0, len(response.body), CHUNK):
             await send({"type": "http.response.body", "body": response.body[start : start + CHUNK], "more_body": True})
         await send({"type": "http.response.body"})
+
+    async def _answer(self, request: Request) -> Response:
+        if request.path in self._probes:
+            return self._respond(request)
+        if refused := await refusal(self._security(), request):
+            return refused
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._respond, request)
 
     def _respond(self, request: Request) -> Response:
         try:
@@ -62,7 +74,8 @@ def _request(scope: Scope) -> Request:
     for raw_name, raw_value in scope["headers"]:
         name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
         headers[name] = f"{headers[name]},{value}" if name in headers else value
-    return Request(scope["path"], scope["method"], scope["query_string"].decode("latin-1"), headers)
+    client, _ = scope["client"] or ("", 0)
+    return Request(scope["path"], scope["method"], scope["query_string"].decode("latin-1"), headers, client)
 
 
 def _refused(scope: Scope, request: Request, limits: Limits) -> HTTPStatus | None:

@@ -9,12 +9,16 @@ Header = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What pages look at: ``query`` is what follows the ``?``, still encoded; names of headers are in lower case."""
+    """What pages look at: ``query`` is what follows the ``?``, still encoded; names of headers are in lower case.
+
+    ``client`` is the address that it comes from.
+    """
 
     path: str
     method: str = "GET"
     query: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
+    client: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,17 +1,17 @@
 """Basic authentication against bcrypt hashes, at a cost that clients cannot drive up."""
 
+import asyncio
 import base64
 import hashlib
 import hmac
 import secrets
-import threading
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from enum import Enum
 
 import bcrypt
 
-MAX_CHECKS = 4
-"""How many of the threads that serve may be busy with passwords that have not been seen to be right yet."""
+from damon_exporter.web.turns import Turns
 
 MAX_PASSWORD_BYTES = 72
 """What bcrypt looks at of a password; its library refuses longer ones, htpasswd and Go cut them."""
@@ -29,37 +29,50 @@ class Passwords:
     """Checks passwords against ``hashes`` by user, of which there is at least one.
 
     A hash takes 50 to 100 ms on purpose, so the password that was right last is remembered for each user, as a keyed
-    digest. Others are computed one at a time, with a bounded number that wait. Somebody unknown costs as much.
+    digest. Others are computed one at a time, by turns of the addresses that ask. Somebody unknown costs as much as the
+    dearest.
     """
 
     def __init__(self, hashes: Mapping[str, bytes]) -> None:
         self._hashes = hashes
-        self._decoy = next(iter(hashes.values()))
+        self._decoy = max(hashes.values(), key=_cost)
         self._key = secrets.token_bytes(32)
         self._verified: dict[str, bytes] = {}
-        self._one_at_a_time = threading.Lock()
-        self._free_checks = threading.BoundedSemaphore(MAX_CHECKS)
+        self._turns = Turns()
+        self._computing = ThreadPoolExecutor(1, "http password")
 
-    def check(self, authorization: str) -> Verdict:
-        """Judge an Authorization header; may take as long as `MAX_CHECKS` hashes."""
+    async def check(self, authorization: str, client: str) -> Verdict:
+        """Judge an Authorization header that comes from the address ``client``."""
         credentials = _credentials(authorization)
         if credentials is None:
             return Verdict.WRONG
         user, password = credentials
         digest = hmac.digest(self._key, password, hashlib.sha256)
-        if hmac.compare_digest(self._verified.get(user, b""), digest):
+        if self._is_verified(user, digest):
             return Verdict.RIGHT
-        if not self._free_checks.acquire(blocking=False):
-            return Verdict.BUSY
         try:
-            with self._one_at_a_time:
-                is_right = bcrypt.checkpw(password[:MAX_PASSWORD_BYTES], self._hashes.get(user, self._decoy))
-        finally:
-            self._free_checks.release()
-        if not is_right or user not in self._hashes:
-            return Verdict.WRONG
-        self._verified[user] = digest
-        return Verdict.RIGHT
+            async with self._turns.turn(client):
+                if self._is_verified(user, digest) or await self._compute(user, password):
+                    self._verified[user] = digest
+                    return Verdict.RIGHT
+        except TimeoutError:
+            return Verdict.BUSY
+        return Verdict.WRONG
+
+    def _is_verified(self, user: str, digest: bytes) -> bool:
+        return hmac.compare_digest(self._verified.get(user, b""), digest)
+
+    async def _compute(self, user: str, password: bytes) -> bool:
+        known = self._hashes.get(user, self._decoy)
+        computing = asyncio.get_running_loop().run_in_executor(
+            self._computing, bcrypt.checkpw, password[:MAX_PASSWORD_BYTES], known
+        )
+        return await computing and user in self._hashes
+
+
+def _cost(known: bytes) -> int:
+    """Of a hash such as ``$2y$10$…``: each step doubles the time."""
+    return int(known.split(b"$")[2])
 
 
 def _credentials(authorization: str) -> tuple[str, bytes] | None:

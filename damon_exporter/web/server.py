@@ -8,7 +8,7 @@ import logging
 import socket
 import threading
 from asyncio import sslproto
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from types import TracebackType
@@ -35,6 +35,7 @@ TLS_BUFFER = 1 << 14
 class Server:
     """Serves an application on ``addresses``: bound when made, served between `start` and `stop`.
 
+    The paths in ``probes`` are served to whoever connects, and must be made in no time.
     Raises ValueError for what is no address and ListenError for one that cannot be had.
     """
 
@@ -44,10 +45,12 @@ class Server:
         app: App,
         limits: Limits | None = None,
         security: SecurityNow = no_security,
+        probes: Container[str] = (),
     ) -> None:
         self._limits = limits or Limits()
         self._security = security
         self._app = app
+        self._probes = probes
         self._listening: list[socket.socket] = []
         self._thread: threading.Thread | None = None
         self._serving = threading.Event()
@@ -81,7 +84,8 @@ class Server:
     async def _serve(self) -> None:
         self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
         with ThreadPoolExecutor(self._limits.threads, "http page") as threads:
-            acceptor = _Acceptor(self._app, self._limits, self._security, threads)
+            application = Asgi(self._app, threads, self._limits, self._security, self._probes)
+            acceptor = _Acceptor(application, self._limits, self._security)
             accepting = [asyncio.create_task(acceptor.accept(listening)) for listening in self._listening]
             self._serving.set()
             await self._stopping.wait()
@@ -108,7 +112,7 @@ def _adapt_libraries() -> None:
 class _Acceptor:
     """Accepts clients and keeps count of them; all within the loop's thread."""
 
-    def __init__(self, app: App, limits: Limits, security: SecurityNow, threads: ThreadPoolExecutor) -> None:
+    def __init__(self, application: Asgi, limits: Limits, security: SecurityNow) -> None:
         self._limits = limits
         self._security = security
         self._clients = Clients(limits.connections)
@@ -116,7 +120,7 @@ class _Acceptor:
         self._state = ServerState()
         self._state.default_headers = [(b"server", b"damon-exporter")]
         self._config = Config(
-            Asgi(app, threads, limits, lambda: security().headers),
+            application,
             lifespan="off",
             ws="none",
             log_config=None,

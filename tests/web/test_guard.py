@@ -1,21 +1,22 @@
 """Passwords and the rate limit."""
 
+import asyncio
 import base64
-import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from time import perf_counter
 
 import bcrypt
 import pytest
+import requests
 from example_state import STATE
-from test_app import PAGES, Answer, ask
+from test_app import PAGES
 
-from damon_exporter.web.app import UNGUARDED, make_app
-from damon_exporter.web.guard import guarded
-from damon_exporter.web.passwords import MAX_CHECKS, Passwords, Verdict
+from damon_exporter.web.app import PROBES, make_app
+from damon_exporter.web.passwords import Passwords, Verdict
 from damon_exporter.web.rate_limit import RateLimit
 from damon_exporter.web.security import Security
+from damon_exporter.web.server import Server
+from damon_exporter.web.turns import MOST_OF_ONE
 
 HASHES = {user: bcrypt.hashpw(f"{user}'s".encode(), bcrypt.gensalt(8)) for user in ("alice", "bob")}
 
@@ -24,8 +25,13 @@ def basic(user: str, password: str) -> str:
     return f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"
 
 
-def asked(security: Security, path: str = "/metrics") -> Answer:
-    return ask(guarded(make_app(lambda: STATE), lambda: security, UNGUARDED), path)
+def asked(security: Security, *paths: str) -> list[requests.Response]:
+    with Server(["127.0.0.1:0"], make_app(lambda: STATE), security=lambda: security, probes=PROBES) as server:
+        return [requests.get(f"http://{server.bound[0]}{path}", timeout=5) for path in paths]
+
+
+def check(passwords: Passwords, user: str, password: str) -> Verdict:
+    return asyncio.run(passwords.check(basic(user, password), "127.0.0.1"))
 
 
 @pytest.fixture
@@ -37,17 +43,16 @@ def checked(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     return found
 
 
-@pytest.mark.parametrize("path", [*(path for path in PAGES if path not in UNGUARDED), "/-/reload", "/nothing"])
+@pytest.mark.parametrize("path", [*(path for path in PAGES if path not in PROBES), "/-/reload", "/nothing"])
 def test_without_a_password_nothing_is_told_and_it_is_asked_for(path: str) -> None:
-    answer = asked(Security(passwords=Passwords(HASHES)), path)
+    (answer,) = asked(Security(passwords=Passwords(HASHES)), path)
 
-    assert (answer.status, answer.headers["WWW-Authenticate"].split()[0]) == (401, "Basic")
+    assert (answer.status_code, answer.headers["WWW-Authenticate"].split()[0]) == (401, "Basic")
     assert "damon" not in answer.text
 
 
-@pytest.mark.parametrize("path", sorted(UNGUARDED))
-def test_probes_need_no_password(path: str) -> None:
-    assert asked(Security(passwords=Passwords(HASHES)), path).status == 200
+def test_probes_need_no_password() -> None:
+    assert [answer.status_code for answer in asked(Security(passwords=Passwords(HASHES)), *PROBES)] == [200, 200]
 
 
 @pytest.mark.parametrize(
@@ -69,58 +74,82 @@ def test_probes_need_no_password(path: str) -> None:
     ],
 )
 def test_only_the_right_password_of_a_user_is_right(authorization: str, verdict: Verdict) -> None:
-    assert Passwords(HASHES).check(authorization) is verdict
+    assert asyncio.run(Passwords(HASHES).check(authorization, "127.0.0.1")) is verdict
 
 
 def test_a_password_is_right_up_to_what_bcrypt_looks_at() -> None:
     passwords = Passwords({"alice": bcrypt.hashpw(b"x" * 72, bcrypt.gensalt(4))})
 
-    assert passwords.check(basic("alice", "x" * 100)) is Verdict.RIGHT
+    assert check(passwords, "alice", "x" * 100) is Verdict.RIGHT
 
 
 def test_the_right_password_is_computed_once(checked: list[bytes]) -> None:
     passwords = Passwords(HASHES)
     for _ in range(3):
-        assert passwords.check(basic("alice", "alice's")) is Verdict.RIGHT
+        assert check(passwords, "alice", "alice's") is Verdict.RIGHT
 
     assert checked == [HASHES["alice"]]
 
 
 def test_another_password_is_not_right_because_the_right_one_was() -> None:
     passwords = Passwords(HASHES)
-    passwords.check(basic("alice", "alice's"))
+    check(passwords, "alice", "alice's")
 
-    assert passwords.check(basic("alice", "alice's ")) is Verdict.WRONG
-    assert passwords.check(basic("bob", "alice's")) is Verdict.WRONG
+    assert check(passwords, "alice", "alice's ") is Verdict.WRONG
+    assert check(passwords, "bob", "alice's") is Verdict.WRONG
 
 
-def test_somebody_unknown_costs_a_hash_too(checked: list[bytes]) -> None:
-    Passwords(HASHES).check(basic("carl", "secret"))
+def test_somebody_unknown_costs_as_much_as_the_dearest(checked: list[bytes]) -> None:
+    dear = bcrypt.hashpw(b"dora's", bcrypt.gensalt(9))
+    check(Passwords({**HASHES, "dora": dear, "ed": HASHES["bob"]}), "carl", "secret")
 
-    assert len(checked) == 1
+    assert checked == [dear]
+
+
+async def guess_beside(passwords: Passwords, guesses: int, address: str) -> tuple[Verdict, float, Sequence[Verdict]]:
+    """What the right password gets from ``address``, after how long, and what wrong ones of another address get."""
+    guessing = [asyncio.create_task(passwords.check(basic("alice", str(n)), "192.0.2.1")) for n in range(guesses)]
+    await asyncio.sleep(0)
+    began = perf_counter()
+    verdict = await passwords.check(basic("alice", "alice's"), address)
+    return verdict, perf_counter() - began, await asyncio.gather(*guessing)
 
 
 def test_wrong_passwords_do_not_keep_those_waiting_whose_password_was_right() -> None:
-    passwords = Passwords({"alice": bcrypt.hashpw(b"alice's", bcrypt.gensalt(12))})
-    passwords.check(basic("alice", "alice's"))
-    attempts = 12
-    together = threading.Barrier(attempts + 1)
+    passwords = Passwords({"alice": bcrypt.hashpw(b"alice's", bcrypt.gensalt(10))})
+    check(passwords, "alice", "alice's")
 
-    def guess(number: int) -> Verdict:
-        together.wait()
-        return passwords.check(basic("alice", str(number)))
+    verdict, waited, _ = asyncio.run(guess_beside(passwords, 8, "192.0.2.1"))
 
-    with ThreadPoolExecutor(attempts) as guessing:
-        guesses = [guessing.submit(guess, number) for number in range(attempts)]
-        together.wait()
-        began = perf_counter()
-        assert passwords.check(basic("alice", "alice's")) is Verdict.RIGHT
-        waited = perf_counter() - began
-        verdicts = [guess.result() for guess in guesses]
+    assert verdict is Verdict.RIGHT
+    assert waited < 0.05
 
-    assert waited < 0.1
-    assert MAX_CHECKS <= verdicts.count(Verdict.WRONG) < attempts
-    assert set(verdicts) == {Verdict.WRONG, Verdict.BUSY}
+
+def test_whoever_guesses_does_not_keep_others_waiting_for_more_than_two_guesses(checked: list[bytes]) -> None:
+    passwords = Passwords({"alice": bcrypt.hashpw(b"alice's", bcrypt.gensalt(8))})
+    checks_until_right: list[int] = []
+
+    async def guess_and_know() -> list[Verdict]:
+        guesses = [passwords.check(basic("alice", str(n)), "192.0.2.1") for n in range(MOST_OF_ONE + 8)]
+        guessing = asyncio.gather(*guesses)
+        await asyncio.sleep(0)
+        assert await passwords.check(basic("alice", "alice's"), "192.0.2.2") is Verdict.RIGHT
+        checks_until_right.append(len(checked))
+        return await guessing
+
+    verdicts = asyncio.run(guess_and_know())
+
+    assert checks_until_right[0] <= 3
+    assert (verdicts.count(Verdict.WRONG), verdicts.count(Verdict.BUSY)) == (MOST_OF_ONE, 8)
+
+
+def test_a_few_who_guess_do_not_lock_out_who_shares_their_address() -> None:
+    passwords = Passwords({"alice": bcrypt.hashpw(b"alice's", bcrypt.gensalt(6))})
+
+    verdict, _, verdicts = asyncio.run(guess_beside(passwords, 16, "192.0.2.1"))
+
+    assert verdict is Verdict.RIGHT
+    assert set(verdicts) == {Verdict.WRONG}
 
 
 def test_a_bucket_fills_again_with_time() -> None:
@@ -137,4 +166,6 @@ def test_a_bucket_fills_again_with_time() -> None:
 def test_more_requests_than_allowed_are_told_so_and_probes_are_not_counted() -> None:
     security = Security(rate_limit=RateLimit(interval=60, burst=1))
 
-    assert [asked(security, path).status for path in ("/-/healthy", "/", "/", "/-/healthy")] == [200, 200, 429, 200]
+    answers = asked(security, "/-/healthy", "/", "/", "/-/healthy")
+
+    assert [answer.status_code for answer in answers] == [200, 200, 429, 200]

@@ -4,6 +4,7 @@ import json
 import shlex
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -80,10 +81,10 @@ lifecycle_flag = click.option(
 )
 
 
-def _security(web_file: Path | None) -> SecurityNow:
-    """Return what the file of --web.config.file asks for; raises ConfigError."""
+def _security(web_file: Path | None) -> AbstractContextManager[SecurityNow]:
+    """Return what the file of --web.config.file asks for, read anew while entered; raises ConfigError."""
     if web_file is None:
-        return no_security
+        return nullcontext(no_security)
     from damon_exporter.securing import SecurityFromFile
 
     return SecurityFromFile(web_file)
@@ -152,8 +153,9 @@ def cli(
         return
     from damon_exporter import serving
 
-    web = serving.WebFlags(addresses, telemetry_path, lifecycle, security)
-    serving.serve(config, config_file, KernelPaths(**roots), web)
+    with security as security_now:
+        web = serving.WebFlags(addresses, telemetry_path, lifecycle, security_now)
+        serving.serve(config, config_file, KernelPaths(**roots), web)
 
 
 @cli.command()
@@ -181,7 +183,8 @@ def demo(
     config = loaded(config_file)
     with resources.as_file(resources.files("damon_exporter") / "recordings/demo.damon") as shipped:
         played = read_recording(recording or shipped)
-    serving.serve_recording(played, config, serving.WebFlags(addresses, telemetry_path, security=security))
+    with security as security_now:
+        serving.serve_recording(played, config, serving.WebFlags(addresses, telemetry_path, security=security_now))
 
 
 @cli.command()

@@ -2,6 +2,8 @@
 
 import datetime
 import logging
+import os
+import re
 import shutil
 import socket
 import ssl
@@ -22,9 +24,9 @@ from running import Running, run
 
 from damon_exporter.config import ConfigError
 from damon_exporter.securing import CHECK_SECONDS, SecurityFromFile
-from damon_exporter.web.app import UNGUARDED, make_app
-from damon_exporter.web.guard import guarded
+from damon_exporter.web.app import PROBES, make_app
 from damon_exporter.web.limits import Limits
+from damon_exporter.web.security import Security
 from damon_exporter.web.server import Server
 from damon_exporter.web.tls import TlsFiles
 
@@ -57,8 +59,7 @@ def written(tmp_path: Path, server_files: TlsFiles) -> Callable[..., Path]:
 @contextmanager
 def serving(secured: SecurityFromFile, limits: Limits | None = None) -> Iterator[str]:
     """The URL of a server with these settings."""
-    app = guarded(make_app(lambda: STATE), secured, UNGUARDED)
-    with Server(["127.0.0.1:0"], app, limits, secured) as server:
+    with Server(["127.0.0.1:0"], make_app(lambda: STATE), limits, secured, PROBES) as server:
         yield f"https://{server.bound[0]}"
 
 
@@ -309,18 +310,10 @@ def test_a_bad_file_ends_the_start_with_2_and_every_problem(tmp_path: Path) -> N
 # Changes
 
 
-class Clock:
-    """Time that passes when told to."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-    def look_again(self) -> None:
-        """Let as much time pass as files are believed for."""
-        self.now += CHECK_SECONDS
+def look_again(secured: SecurityFromFile) -> None:
+    """Look until what has changed has been the same twice, and at files that are named only since."""
+    for _ in range(3):
+        secured.look()
 
 
 def serial_of(url: str) -> bytes:
@@ -334,9 +327,9 @@ def serial_of(url: str) -> bytes:
 def test_a_new_certificate_is_shown_to_who_comes_next_and_nobody_is_disconnected(
     written: Callable[..., Path], authority: Authority, tmp_path: Path
 ) -> None:
-    clock = Clock()
+    secured = SecurityFromFile(written())
     renewed = authority.issue("127.0.0.1", called="renewed")
-    with serving(SecurityFromFile(written(), clock)) as url, closing(requests.Session()) as session:
+    with serving(secured) as url, closing(requests.Session()) as session:
         session.trust_env, session.verify = False, str(authority.certificate)
         session.get(f"{url}/metrics", timeout=5)
         (pool,) = session.get_adapter(url).poolmanager.pools._container.values()
@@ -344,7 +337,7 @@ def test_a_new_certificate_is_shown_to_who_comes_next_and_nobody_is_disconnected
 
         shutil.copy(renewed.certificate, tmp_path / "server.crt")
         shutil.copy(renewed.key, tmp_path / "server.key")
-        clock.look_again()
+        look_again(secured)
 
         assert serial_of(url) != before
         assert session.get(f"{url}/metrics", timeout=5).status_code == 200
@@ -364,13 +357,13 @@ def test_a_swap_of_the_folder_as_kubernetes_does_it_is_noticed(
     (tmp_path / "..data").symlink_to("..old")
     for name in ("tls.crt", "tls.key", "web.yml"):
         (tmp_path / name).symlink_to(f"..data/{name}")
-    clock = Clock()
-    with serving(SecurityFromFile(tmp_path / "web.yml", clock)) as url:
+    secured = SecurityFromFile(tmp_path / "web.yml")
+    with serving(secured) as url:
         before = serial_of(url)
 
         (tmp_path / "..data_tmp").symlink_to("..new")
         (tmp_path / "..data_tmp").rename(tmp_path / "..data")
-        clock.look_again()
+        look_again(secured)
 
         assert serial_of(url) != before
 
@@ -378,19 +371,153 @@ def test_a_swap_of_the_folder_as_kubernetes_does_it_is_noticed(
 def test_a_change_that_is_no_good_is_told_once_and_changes_nothing(
     written: Callable[..., Path], authority: Authority, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    clock = Clock()
-    good = (tmp_path / "server.key", written())[0].read_bytes()
-    with serving(SecurityFromFile(tmp_path / "web.yml", clock)) as url:
+    secured = SecurityFromFile(written())
+    good = (tmp_path / "server.key").read_bytes()
+    with serving(secured) as url:
         (tmp_path / "server.key").write_text("junk")
         for _ in range(3):
-            clock.look_again()
+            look_again(secured)
             assert status(url, authority) == 200
         assert [record.levelno for record in caplog.records] == [logging.ERROR]
         assert "has changed and cannot be used, so what was before holds on: tls_server_config.key_file" in caplog.text
 
         (tmp_path / "server.key").write_bytes(good)
-        clock.look_again()
+        look_again(secured)
         assert status(url, authority) == 200
+
+
+PROTECTED = """\
+http_server_config:
+  headers:
+    X-Frame-Options: deny
+tls_server_config:
+  cert_file: server.crt
+  key_file: server.key
+  client_ca_file: ca.crt
+  client_auth_type: RequireAndVerifyClientCert
+  min_version: TLS13
+  client_allowed_sans:
+  - prometheus.example
+  - other.example
+basic_auth_users:
+  alice: "{alice}"
+  bob: "{bob}"
+"""
+
+
+def changed(secured: SecurityFromFile, file: Path, text: str) -> Security:
+    file.write_text(text)
+    look_again(secured)
+    return secured()
+
+
+def protects(security: Security) -> bool:
+    """Is it TLS with certificates of certain clients and a password?"""
+    encryption = security.encryption
+    return (
+        encryption is not None
+        and encryption.context.verify_mode is ssl.CERT_REQUIRED
+        and encryption.context.minimum_version is ssl.TLSVersion.TLSv1_3
+        and bool(encryption.allowed_names)
+        and security.passwords is not None
+    )
+
+
+@pytest.mark.parametrize("order", [1, -1], ids=["as it is", "backwards"])
+def test_no_beginning_of_a_file_opens_what_the_whole_protects(written: Callable[..., Path], order: int) -> None:
+    whole = PROTECTED.format(alice=hashed("alice's"), bob=hashed("bob's"))
+    sections = re.findall(r"^\w.*\n(?: .*\n)+", whole, re.MULTILINE)
+    text = "".join(sections[::order])
+    file = written()
+    file.write_text(text)
+    secured = SecurityFromFile(file)
+
+    opened = [size for size in range(len(text)) if not protects(changed(secured, file, text[:size]))]
+
+    assert opened == []
+
+
+@pytest.mark.parametrize(
+    ("key", "change"),
+    [
+        ("basic_auth_users", lambda text: text.partition("basic_auth_users")[0]),
+        ("tls_server_config", lambda text: text.partition("tls_server")[0] + "basic" + text.partition("basic")[2]),
+        ("tls_server_config.client_auth_type", lambda text: text.replace("RequireAndVerifyClientCert", "NoClientCert")),
+        ("tls_server_config.min_version", lambda text: text.replace("TLS13", "TLS12")),
+        ("tls_server_config.client_allowed_sans", lambda text: re.sub(r"  client_allowed.*\n  -.*\n  -.*\n", "", text)),
+        ("the file, which is empty,", lambda _: ""),
+    ],
+)
+def test_what_protects_is_given_up_by_a_restart_only(
+    written: Callable[..., Path], key: str, change: Callable[[str], str], caplog: pytest.LogCaptureFixture
+) -> None:
+    file = written()
+    text = PROTECTED.format(alice=hashed("alice's"), bob=hashed("bob's"))
+    if key.endswith("client_auth_type"):
+        change_it, change = change, lambda text: re.sub(r"  client_(ca|allowed).*\n(  -.*\n)*", "", change_it(text))
+    file.write_text(text)
+    secured = SecurityFromFile(file)
+
+    assert protects(changed(secured, file, change(text)))
+
+    assert f"{key} protects now and would not any more; to give it up, restart" in caplog.text
+    assert protects(SecurityFromFile(file)()) is False
+
+
+def test_a_change_is_read_when_it_has_been_the_same_twice(written: Callable[..., Path]) -> None:
+    file = written()
+    secured = SecurityFromFile(file)
+    before = secured()
+
+    file.write_text(file.read_text() + "http_server_config: {headers: {X-Frame-Options: deny}}\n")
+    secured.look()
+    assert secured() is before
+    file.write_text(file.read_text() + "# and more\n")
+    secured.look()
+    assert secured() is before
+    secured.look()
+    assert secured().headers == (("X-Frame-Options", "deny"),)
+
+
+def test_who_was_known_is_known_after_a_renewal(
+    written: Callable[..., Path], authority: Authority, tmp_path: Path
+) -> None:
+    secured = SecurityFromFile(written(others=f"basic_auth_users: {{alice: '{hashed('secret')}'}}"))
+    before = secured()
+    renewed = authority.issue("127.0.0.1", called="renewed-known")
+
+    shutil.copy(renewed.certificate, tmp_path / "server.crt")
+    shutil.copy(renewed.key, tmp_path / "server.key")
+    look_again(secured)
+
+    assert secured().encryption is not before.encryption
+    assert secured().passwords is before.passwords
+
+
+def test_a_password_that_was_right_is_computed_anew_when_users_have_changed(written: Callable[..., Path]) -> None:
+    secured = SecurityFromFile(written(others=f"basic_auth_users: {{alice: '{hashed('old')}'}}"))
+    before = secured()
+
+    written(others=f"basic_auth_users: {{alice: '{hashed('new')}'}}")
+    look_again(secured)
+
+    assert secured().passwords is not before.passwords
+
+
+@pytest.mark.parametrize("name", ["server.crt", "server.key", "web.yml"])
+def test_a_pipe_in_place_of_a_file_is_refused_and_nobody_waits_for_it(
+    written: Callable[..., Path], tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    secured = SecurityFromFile(written())
+    before = secured()
+    (tmp_path / name).unlink()
+    os.mkfifo(tmp_path / name)
+
+    look_again(secured)
+
+    assert secured() is before
+    assert f"{tmp_path / name}" in caplog.text
+    assert "is no regular file, which can be read again and again" in caplog.text
 
 
 def test_a_running_exporter_takes_a_new_password_and_certificate_without_a_restart(
@@ -411,7 +538,7 @@ def test_a_running_exporter_takes_a_new_password_and_certificate_without_a_resta
         shutil.copy(renewed.certificate, tmp_path / "server.crt")
         shutil.copy(renewed.key, tmp_path / "server.key")
         written(others=f"basic_auth_users: {{alice: '{hashed('new')}'}}")
-        time.sleep(CHECK_SECONDS)
+        time.sleep(3 * CHECK_SECONDS)
 
         assert [answers("old"), answers("new")] == [401, 200]
         assert serial_of(url) != before

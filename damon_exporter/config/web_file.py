@@ -10,6 +10,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
+import bcrypt
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from damon_exporter.config.fields import (
@@ -55,7 +56,7 @@ Version = Literal["TLS12", "TLS13"]
 HIGHEST_COST = 16
 """Of a bcrypt hash: each step doubles the time, and this one takes seconds."""
 
-_HASH = r"\$2[abxy]\$([0-9]{2})\$[./A-Za-z0-9]{53}"
+_HASH = r"\$2[abxy]\$([0-9]{2})\$([./A-Za-z0-9]{22})[./A-Za-z0-9]{31}"
 _VERIFYING = {
     "RequestClientCert": "VerifyClientCertIfGiven",
     "RequireAnyClientCert": "RequireAndVerifyClientCert",
@@ -95,6 +96,10 @@ def _bcrypt(value: object) -> bytes:
         )
     if not 4 <= int(found[1]) <= HIGHEST_COST:
         raise ValueError(f"has the cost {found[1]}; hash the password with one from 4 to {HIGHEST_COST}, such as 10")
+    try:
+        bcrypt.hashpw(b"", f"$2b$04${found[2]}".encode())  # at the least cost; not every text of 22 letters is a salt
+    except ValueError:
+        raise ValueError("is no hash that bcrypt has made; make one with htpasswd -nBC 10") from None
     return found[0].encode()
 
 

@@ -73,6 +73,16 @@ def test_a_hash_that_is_none_is_not_shown(tmp_path: Path) -> None:
     assert "hunter2" not in str(caught.value)
 
 
+def test_a_hash_that_bcrypt_cannot_have_made_is_refused_before_it_is_needed(tmp_path: Path) -> None:
+    file = tmp_path / "web.yml"
+    file.write_text(f"basic_auth_users: {{alice: $2y$10${'z' * 53}}}")
+
+    with pytest.raises(
+        ConfigError, match=r"basic_auth_users\.alice: is no hash that bcrypt has made; make one with ht"
+    ):
+        load_web_file(file)
+
+
 @pytest.mark.parametrize("cipher", CIPHERS.values())
 def test_every_cipher_that_can_be_named_is_one_of_openssl(cipher: str, server_files: TlsFiles) -> None:
     context = server_context(server_files, TlsRules(ciphers=(cipher,)))

@@ -51,6 +51,7 @@ class Asgi:
         await send({"type": "http.response.start", "status": response.status, "headers": _raw(all_headers)})
         for start in range(0, len(response.body), CHUNK):
             await send({"type": "http.response.body", "body": response.body[start : start + CHUNK], "more_body": True})
+            await asyncio.sleep(0)  # lets others have their turn, and asyncio find out that the client has gone
         await send({"type": "http.response.body"})
 
     async def _answer(self, request: Request) -> Response:

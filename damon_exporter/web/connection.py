@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from http import HTTPStatus
@@ -30,31 +31,41 @@ _HTTPS_ONLY_RESPONSE = (
 
 
 class Clients:
-    """Who is connected. When there are ``most``, whoever has asked for nothing for longest is disconnected."""
+    """Who is connected, from which address. When there are ``most``, one is disconnected for the next.
+
+    It is one of the address with most connections, so that nobody's many cost others theirs: the one that has asked for
+    nothing for longest.
+    """
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._by_last_request: dict[socket.socket, None] = {}
+        self._by_last_request: dict[socket.socket, str] = {}
+        self._of_address: Counter[str] = Counter()
 
-    def add(self, client: socket.socket) -> None:
+    def add(self, client: socket.socket, address: str) -> None:
         """Count a client, at the cost of another if need be."""
         if len(self._by_last_request) >= self._most:
             self.disconnect_idlest()
-        self._by_last_request[client] = None
+        self._by_last_request[client] = address
+        self._of_address[address] += 1
 
     def note_request(self, client: socket.socket) -> None:
         """Remember that a client asks for something just now."""
-        if client in self._by_last_request:
-            del self._by_last_request[client]
-            self._by_last_request[client] = None
+        if address := self._by_last_request.pop(client, None):
+            self._by_last_request[client] = address
 
     def remove(self, client: socket.socket) -> None:
         """Forget a client that has gone."""
-        self._by_last_request.pop(client, None)
+        if address := self._by_last_request.pop(client, None):
+            self._of_address[address] -= 1
+            if not self._of_address[address]:
+                del self._of_address[address]
 
     def disconnect_idlest(self) -> None:
-        """Disconnect whoever has asked for nothing for longest; their connection notices by itself."""
-        if client := next(iter(self._by_last_request), None):
+        """Disconnect the idlest of the address with most connections; their connection notices by itself."""
+        if self._by_last_request:
+            ((crowded, _),) = self._of_address.most_common(1)
+            client = next(one for one, address in self._by_last_request.items() if address == crowded)
             self.remove(client)
             with suppress(OSError):  # it has gone by itself
                 client.shutdown(socket.SHUT_RDWR)

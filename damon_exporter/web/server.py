@@ -137,14 +137,14 @@ class _Acceptor:
         report = log.warning
         while True:
             try:
-                client, _ = await loop.sock_accept(listening)
+                client, (address, *_) = await loop.sock_accept(listening)
             except OSError as error:
                 report("cannot accept a connection: %s; closing those that are idle; raise `ulimit -n`", error.strerror)
                 report = log.debug
                 self._clients.disconnect_idlest()
                 await asyncio.sleep(OUT_OF_DESCRIPTORS_SECONDS)
                 continue
-            self._clients.add(client)
+            self._clients.add(client, address)
             connecting = loop.create_task(self._connect(client))
             self._connecting.add(connecting)
             connecting.add_done_callback(self._connecting.discard)

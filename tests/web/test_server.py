@@ -220,6 +220,33 @@ def test_whoever_waits_for_nothing_makes_room_for_the_next() -> None:
         assert second.recv(100).startswith(b"HTTP/1.1 200")
 
 
+def test_many_connections_of_one_address_cost_another_none() -> None:
+    with (
+        serving(Limits(connections=4)) as port,
+        socket.create_connection(("127.0.0.1", port), 5, ("127.0.0.2", 0)) as one,
+    ):
+        assert get(port)[0].status == 200  # so the one is the first to have come, and to have been served
+
+        crowd = [socket.create_connection(("127.0.0.1", port), 5) for _ in range(8)]
+        assert get(port)[0].status == 200
+
+        one.sendall(b"GET /-/healthy HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert one.recv(100).startswith(b"HTTP/1.1 200")
+        for client in crowd:
+            client.close()
+
+
+def test_clients_that_go_away_in_the_middle_are_not_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    large = Response(HTTPStatus.OK, "text/plain", b"x" * (4 << 20))
+    with Server(["127.0.0.1:0"], lambda _: large) as server:
+        for _ in range(20):
+            with sent(server.bound[0].port, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n") as client:
+                client.recv(1 << 20)
+        assert get(server.bound[0].port)[0].status == 200
+
+    assert caplog.text == ""
+
+
 def test_whoever_does_not_wait_for_the_answer_gets_no_second_one(port: int) -> None:
     with sent(port, b"GET /-/healthy HTTP/1.1\r\nHost: a\r\n\r\n" * 3) as client:
         answer = b""

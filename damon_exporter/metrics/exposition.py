@@ -13,8 +13,11 @@ from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
 from damon_exporter.metrics.collected import Collected
-from damon_exporter.metrics.recent import Recent
+from damon_exporter.metrics.recent import Answers, Recent
 from damon_exporter.state import NodeState
+
+MOST_SELECTIONS = 8
+"""Of series by name, whose renderings are kept of each state."""
 
 _GZIP_LEVEL = 6  # level 9 takes three times as long and saves 1 % (20 000 series)
 
@@ -42,12 +45,13 @@ class Rendering:
 
 
 class Exposition:
-    """Renders published states, each once per format and compression for all scrapes together."""
+    """Renders published states, each once per format, compression and selection for all scrapes together."""
 
     def __init__(self, collected: Collected | None = None) -> None:
         self._collected = collected or Collected()
         self._lock = threading.Lock()
         self._rendered: Recent[dict[tuple[Format, bool], bytes]] = Recent(lambda _: {})
+        self._selected = Answers(MOST_SELECTIONS)
 
     def render(
         self, state: NodeState, accept: str = "", accept_encoding: str = "", names: Sequence[str] = ()
@@ -57,8 +61,14 @@ class Exposition:
         compress = text.gzip_accepted(accept_encoding)
         encoding = "gzip" if compress else None
         if names:
-            return Rendering(_packed(self._encode(state, output, names), compress), output.value, encoding)
-        return Rendering(self._shared(state, output, compress), output.value, encoding)
+            body = self._selected(
+                state,
+                (output, compress, tuple(sorted(names))),
+                lambda: _packed(self._encode(state, output, names), compress),
+            )
+        else:
+            body = self._shared(state, output, compress)
+        return Rendering(body, output.value, encoding)
 
     def _shared(self, state: NodeState, output: Format, compress: bool) -> bytes:
         with self._lock:

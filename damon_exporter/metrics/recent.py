@@ -1,7 +1,8 @@
 """What is made of a published state, kept for the last two of them."""
 
+import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
 from damon_exporter.state import NodeState
@@ -26,3 +27,26 @@ class Recent(Generic[T]):
                 return made
         self._kept.append((state, self._make(state)))
         return self._kept[-1][1]
+
+
+class Answers:
+    """What is made of a state for whoever asks, shared with all who ask the same of it; for any number of threads.
+
+    The last ``most`` questions are kept of each state, which bounds the memory, and one answer is made at a time.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._lock = threading.Lock()
+        self._kept: Recent[dict[Hashable, bytes]] = Recent(lambda _: {})
+
+    def __call__(self, state: NodeState, question: Hashable, make: Callable[[], bytes]) -> bytes:
+        """Return what was made for a question, or make it."""
+        with self._lock:
+            kept = self._kept(state)
+            if question not in kept:
+                made = make()
+                if len(kept) == self._most:
+                    del kept[next(iter(kept))]
+                kept[question] = made
+            return kept[question]

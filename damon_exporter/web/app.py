@@ -29,7 +29,6 @@ Reload = Callable[[], tuple[HTTPStatus, str]]
 _FIXED_PAGES: dict[str, Page] = {
     live.PAGE_PATH: lambda _, __: live.page(),
     live.SCRIPT_PATH: lambda _, __: live.script(),
-    api.PATH: lambda state, request: api.answer(state, request.query),
     HEALTHY_PATH: lambda state, _: _text(state, HTTPStatus.OK, "healthy"),
     READY_PATH: lambda state, _: _ready(state),
 }
@@ -46,10 +45,11 @@ def make_app(
     ``telemetry_path`` may be ``/``, which leaves no landing page. ValueError if it is no path or is taken. ``reload``
     may block; None turns it off. ``collected`` is shared with who pushes the same.
     """
-    exposition = Exposition(collected)
+    exposition, questions = Exposition(collected), api.Api()
     pages: dict[str, Page] = {
         "/": lambda state, _: _landing(state, telemetry_path),
         checked_telemetry_path(telemetry_path): lambda state, request: _metrics(state, request, exposition),
+        api.PATH: lambda state, request: questions.answer(state, request.query),
         **_FIXED_PAGES,
     }
 
@@ -69,7 +69,7 @@ def make_app(
 
 def checked_telemetry_path(path: str) -> str:
     """Return the path; ValueError with cause and cure if it is no path or is taken."""
-    taken = (*_FIXED_PAGES, RELOAD_PATH)
+    taken = (*_FIXED_PAGES, api.PATH, RELOAD_PATH)
     if not path.startswith("/") or path in taken or not path.isascii():
         raise ValueError(
             f"--web.telemetry-path {path!r}: choose a path that begins with /, in ASCII, "

@@ -7,6 +7,7 @@ from concurrent.futures import Executor
 from email.utils import formatdate
 from http import HTTPStatus
 from typing import Any
+from weakref import WeakValueDictionary
 
 from damon_exporter.web.guard import refusal
 from damon_exporter.web.limits import Limits
@@ -35,6 +36,7 @@ class Asgi:
         self._limits = limits
         self._security = security
         self._probes = probes
+        self._free_threads: WeakValueDictionary[tuple[str, bool], asyncio.Semaphore] = WeakValueDictionary()
 
     async def __call__(self, scope: Scope, _receive: object, send: Callable[[Scope], Any]) -> None:
         """Answer one request. Nobody reads a body, so whoever sends one is disconnected afterwards."""
@@ -59,7 +61,13 @@ class Asgi:
             return self._respond(request)
         if refused := await refusal(self._security(), request):
             return refused
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self._respond, request)
+        async with self._free_threads_of(request):
+            return await asyncio.get_running_loop().run_in_executor(self._threads, self._respond, request)
+
+    def _free_threads_of(self, request: Request) -> asyncio.Semaphore:
+        """What a page may take, so that many questions to one, each answered apart, do not keep scrapes waiting."""
+        page = request.path, bool(request.query)
+        return self._free_threads.setdefault(page, asyncio.Semaphore(self._limits.page_threads))
 
     def _respond(self, request: Request) -> Response:
         try:

@@ -21,7 +21,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from damon_exporter import __version__
 from damon_exporter.escaping import printable
 from damon_exporter.metrics import collected
-from damon_exporter.metrics.exposition import Exposition, Format, negotiate
+from damon_exporter.metrics.exposition import MOST_SELECTIONS, Exposition, Format, negotiate
 from damon_exporter.metrics.prometheus import families
 from damon_exporter.state import NodeState
 
@@ -180,6 +180,17 @@ def test_scrapes_around_a_publication_share_a_rendering_of_each_state(monkeypatc
         shared.render(state, OPENMETRICS)
 
     assert len(built) == 2
+
+
+def test_who_names_the_same_series_shares_a_rendering_and_only_so_many_are_kept() -> None:
+    shared, names = Exposition(), ["damon_regions", "damon_snapshots_total"]
+    first = shared.render(STATE, names=names)
+
+    assert shared.render(STATE, names=names[::-1]).body is first.body
+    assert shared.render(STATE, OPENMETRICS, names=names).body != first.body
+    for number in range(MOST_SELECTIONS):
+        shared.render(STATE, names=[f"x{number}"])
+    assert shared.render(STATE, names=names).body is not first.body
 
 
 def test_a_new_state_is_rendered_anew() -> None:

@@ -12,7 +12,7 @@ from example_state import DATABASES, HOSTILE_NAME, NODE, POSTGRES, RECORDING, ST
 
 from damon_exporter.escaping import printable
 from damon_exporter.state import NodeState
-from damon_exporter.web.api import Chosen, answer
+from damon_exporter.web.api import Api, Chosen
 
 PAGE = (Path(__file__).parents[2] / "docs/api.md").read_text()
 ROWS = re.findall(r"^\| `(\S+)` \| (.+?) \|(?: (.+?))? \|$", PAGE, re.MULTILINE)
@@ -25,7 +25,7 @@ LEAVES = ("working_set_percentiles",)
 
 
 def answered(query: str = "", state: NodeState = STATE) -> Any:
-    response = answer(state, query)
+    response = Api().answer(state, query)
     assert (response.status, response.content_type) == (200, "application/json")
     return json.loads(response.body)
 
@@ -95,9 +95,18 @@ def test_details_are_those_of_the_chosen(query: str, detailed: list[str]) -> Non
     ],
 )
 def test_a_question_that_makes_no_sense_gets_a_sentence(query: str, told: str) -> None:
-    response = answer(STATE, query)
+    response = Api().answer(STATE, query)
     assert (response.status, response.content_type) == (400, "text/plain; charset=utf-8")
     assert response.body.decode() == f"{told}\n"
+
+
+def test_who_asks_the_same_of_a_state_gets_the_same_answer_for_a_second() -> None:
+    api = Api()
+    bodies = [api.answer(STATE, "monitor=node").body for _ in range(3)]
+
+    assert len({id(body) for body in bodies}) < 3  # a second may have begun between two of them
+    assert api.answer(STATE, "").body not in bodies
+    assert api.answer(replace(STATE, ready=False), "monitor=node").body not in bodies
 
 
 def test_what_is_no_utf_8_chooses_nobody() -> None:

@@ -156,6 +156,38 @@ def test_scrapes_at_the_same_time_all_get_the_same(port: int) -> None:
     assert len(bodies) == 1
 
 
+@contextmanager
+def busy(limits: Limits, path: str, clients: int) -> Iterator[int]:
+    """The port of a server of which so many ask for a page that takes as long as this context."""
+    done = threading.Event()
+    began = threading.Semaphore(0)
+
+    def app(request: Request) -> Response:
+        if request.path + request.query == path:
+            began.release()
+            done.wait()
+        return Response(HTTPStatus.OK, "text/plain", b"")
+
+    with Server(["127.0.0.1:0"], app, limits, probes={"/probe"}) as server, ThreadPoolExecutor(clients) as asking:
+        port = server.bound[0].port
+        for _ in range(clients):
+            asking.submit(get, port, path.replace("name", "?name"))
+        began.acquire()
+        yield port
+        done.set()
+
+
+def test_a_probe_is_answered_whatever_the_threads_have_to_do() -> None:
+    with busy(Limits(threads=1, page_threads=1), "/slow", 2) as port:
+        assert get(port, "/probe")[0].status == 200
+
+
+@pytest.mark.parametrize("path", ["/slow", "/metricsname"])
+def test_many_who_ask_for_one_page_do_not_keep_those_waiting_who_ask_for_another(path: str) -> None:
+    with busy(Limits(threads=3, page_threads=2), path, 8) as port:
+        assert get(port, "/metrics")[0].status == 200
+
+
 def test_clients_that_send_nothing_hold_no_thread() -> None:
     with serving(Limits(threads=2)) as port, sent(port, b""), sent(port, b""), sent(port, b""):
         assert get(port)[0].status == 200

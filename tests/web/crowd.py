@@ -1,9 +1,10 @@
 """Clients that take their time, by the hundred: each kind holds what a careless server would give it a thread for."""
 
+import select
 import socket
 import ssl
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 
 PAUSE = 0.2
@@ -12,8 +13,11 @@ DRIPPED = b"GET /metrics HTTP/1.1\r\nX: " + b"x" * 10_000
 
 
 @contextmanager
-def crowd(port: int, size: int, tls: ssl.SSLContext | None = None) -> Iterator[None]:
-    """Keep ``size`` clients busy doing next to nothing: a third sends nothing, a third drips, a third hardly reads."""
+def crowd(port: int, size: int, tls: ssl.SSLContext | None = None) -> Iterator[Callable[[], int]]:
+    """Keep ``size`` clients busy doing next to nothing: a third sends nothing, a third drips, a third hardly reads.
+
+    What is yielded tells how many of them are still connected.
+    """
     with ExitStack() as stack:
         clients = [stack.enter_context(socket.create_connection(("127.0.0.1", port), 20)) for _ in range(size)]
         _silent, dripping, reading = (clients[kind::3] for kind in range(3))
@@ -33,7 +37,15 @@ def crowd(port: int, size: int, tls: ssl.SSLContext | None = None) -> Iterator[N
         slowly.start()
         stack.callback(slowly.join)
         stack.callback(done.set)
-        yield
+        sockets = [*clients, *dripping, *reading]  # of which those that were wrapped have no descriptor any more
+        yield lambda: _connected({client.fileno() for client in sockets} - {-1})
+
+
+def _connected(descriptors: set[int]) -> int:
+    poll = select.poll()
+    for descriptor in descriptors:
+        poll.register(descriptor, select.POLLRDHUP)
+    return len(descriptors) - len(poll.poll(0))
 
 
 def _act(drips: Sequence[tuple[socket.socket, bytes]], reading: Sequence[socket.socket], done: threading.Event) -> None:

@@ -20,7 +20,8 @@ TESTS = Path(__file__).parents[1]
 LARGE_PAGE = Path(__file__).with_name("large_page.py")
 SLOW, SCRAPES = 200, 100
 ROUNDS = 3
-"""Of which the fastest counts: others use the machine, too. Who waits for a slow client waits in every one of them."""
+"""Of which the fastest counts: others use the machine, too. Each has a crowd of its own, so that who waits for a slow
+client waits in every one of them."""
 
 
 @contextmanager
@@ -68,10 +69,13 @@ def test_slow_clients_and_many_scrapes_do_not_stop_a_fast_one(
     file = tmp_path / "web.yml"
     file.write_text(f"tls_server_config: {{cert_file: {server_files.certificate}, key_file: {server_files.key}}}")
 
-    with server(*([str(file)] if encrypted else [])) as port, crowd(port, SLOW, tls):
-        beside_the_slow = [scraped(port, tls) for _ in range(ROUNDS)]
-        with ThreadPoolExecutor(SCRAPES) as scraping:
-            beside_all = [scraped_among(scraping, port, tls) for _ in range(ROUNDS)]
+    beside_the_slow, beside_all = [], []
+    with server(*([str(file)] if encrypted else [])) as port, ThreadPoolExecutor(SCRAPES) as scraping:
+        for _ in range(ROUNDS):
+            with crowd(port, SLOW, tls) as connected:
+                beside_the_slow.append(scraped(port, tls))
+                beside_all.append(scraped_among(scraping, port, tls))
+                assert connected() == SLOW
 
     assert {status for status, _ in beside_the_slow + beside_all} == {200}
     assert min(seconds for _, seconds in beside_the_slow) < 1

@@ -94,7 +94,7 @@ class SecurityFromFile:
         self._stamps = {path: _stamp(path) for path in self._stamps}
         web_file = load_web_file(self._file)
         if given_up := _given_up(self._web_file, web_file):
-            raise ConfigError([f"{key} {_GIVEN_UP}" for key in given_up])
+            raise ConfigError(given_up)
         files = _files(web_file.tls_server_config, self._file.parent)
         named = (files.certificate, files.key, files.client_authorities) if files else ()
         self._stamps = {self._file: self._stamps[self._file], **{path: _stamp(path) for path in named if path}}
@@ -103,7 +103,9 @@ class SecurityFromFile:
 
 
 def _given_up(before: WebFile, now: WebFile) -> list[str]:
-    """Keys that protect by ``before`` and not by ``now``, as of a file that somebody has begun to write."""
+    """What protects by ``before`` and not by ``now``, which looks like a file that somebody has begun to write."""
+    if before != WebFile() and now == WebFile():
+        return ["the file says nothing any more; to give up what it said, restart"]
     old, new = before.tls_server_config, now.tls_server_config
     lost = {
         "tls_server_config": old.cert_file and not new.cert_file,
@@ -113,9 +115,8 @@ def _given_up(before: WebFile, now: WebFile) -> list[str]:
         "tls_server_config.client_allowed_sans": old.client_allowed_sans and not new.client_allowed_sans,
         "tls_server_config.min_version": old.min_version > new.min_version,
         "basic_auth_users": before.basic_auth_users and not now.basic_auth_users,
-        "the file, which is empty,": before != WebFile() and now == WebFile(),
     }
-    return [key for key, is_lost in lost.items() if is_lost]
+    return [f"{key} {_GIVEN_UP}" for key, is_lost in lost.items() if is_lost]
 
 
 def _stamp(path: Path) -> Stamp:

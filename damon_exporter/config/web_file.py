@@ -5,9 +5,11 @@ the format says is refused, never left out in silence.
 """
 
 import re
+from contextlib import suppress
 from functools import cache
 from ipaddress import ip_address
 from pathlib import Path
+from stat import S_ISREG
 from typing import Annotated, Literal, Self
 
 import bcrypt
@@ -265,8 +267,9 @@ def web_schema() -> Schema:
 
 def load_web_file(file: Path) -> WebFile:
     """What a file says; ConfigError with one line per problem. Whatever may not end, such as a pipe, is not read."""
-    if file.exists() and not file.is_file():
-        raise ConfigError([f"{file}: is no regular file, which can be read again and again; check {FLAG}"])
+    with suppress(OSError):  # which reading it tells
+        if not S_ISREG(file.stat().st_mode):
+            raise ConfigError([f"{file}: is no regular file, which can be read again and again; check {FLAG}"])
     keys = parse(read_text(file, FLAG, f"{file}: "), "tls_server_config: {cert_file: server.crt, key_file: server.key}")
     try:
         return WebFile.model_validate(keys)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from stat import S_ISREG
 
 
 class TlsError(ValueError):
@@ -104,10 +105,10 @@ def _no_password() -> str:
 
 def _load(key: str, path: Path, load: Callable[[Path], None], cure: str, problems: dict[str, str]) -> None:
     """Load a file, or note under ``key`` why that is not possible."""
-    if path.exists() and not path.is_file():
-        problems[key] = f"{path} is no regular file, which can be read again and again; write one, and name that"
-        return
     try:
+        if not S_ISREG(path.stat().st_mode):
+            problems[key] = f"{path} is no regular file, which can be read again and again; write one, and name that"
+            return
         path.read_bytes()  # OpenSSL does not tell a file that cannot be read from one that is no good
         load(path)
     except ssl.SSLError as error:

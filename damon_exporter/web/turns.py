@@ -17,10 +17,11 @@ MOST = 256
 class Turns:
     """One at a time, by turns of addresses: who asks often waits for himself, and others only for one of him.
 
-    Within one event loop.
+    Within one event loop. Nobody waits for longer than ``wait_seconds``.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, wait_seconds: float = WAIT_SECONDS) -> None:
+        self._wait_seconds = wait_seconds
         self._one = asyncio.Lock()
         self._of_address: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._waiting: Counter[str] = Counter()
@@ -33,7 +34,7 @@ class Turns:
         own = self._of_address.setdefault(address, asyncio.Lock())  # locks are fair: first come, first served
         self._waiting[address] += 1
         try:
-            async with asyncio.timeout(WAIT_SECONDS) as wait, own, self._one:
+            async with asyncio.timeout(self._wait_seconds) as wait, own, self._one:
                 wait.reschedule(None)
                 yield
         finally:

@@ -12,7 +12,7 @@ from typing import Self
 
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.sdk.environment_variables import OTEL_EXPORTER_OTLP_METRICS_TIMEOUT, OTEL_EXPORTER_OTLP_TIMEOUT
-from opentelemetry.sdk.metrics.export import MetricExportResult
+from opentelemetry.sdk.metrics.export import MetricExportResult, MetricsData
 
 from damon_exporter.metrics.collected import Collected
 from damon_exporter.metrics.otlp import Adapter, number_of_points, resource
@@ -37,7 +37,7 @@ class Push:
     """Pushes to ``endpoint`` every ``interval`` (s) within a ``with`` block. ``on_failure`` is that of `Repeating`.
 
     A push that a receiver may take later is tried again, with pauses that double, until its time is over. Then its
-    points count as dropped.
+    points count as dropped, as do those of pushes not made while the receiver asks to be left alone.
     """
 
     def __init__(
@@ -56,7 +56,8 @@ class Push:
         self._exporter = OTLPMetricExporter(endpoint, session=self._answers, timeout=_longest_try(interval))
         logging.getLogger("opentelemetry.exporter.otlp").setLevel(logging.CRITICAL)  # we say it, and only once
         self._adapter = Adapter(resource(), time.time())
-        self._told: str | None = ""
+        self._left_alone_until = 0.0
+        self._told: set[str] | None = None
         self._ending = False
         self._thread = Repeating("otlp", self._work, on_failure, PATIENCE)
         collected.pushed = self._pushed = Pushed()
@@ -71,18 +72,22 @@ class Push:
         self._thread.stop()
 
     def _work(self) -> float:
-        due = time.monotonic() + self._interval
-        self._push()
-        return max(due - time.monotonic(), min(self._answers.retry_after, LONGEST_REST), 0.0)
-
-    def _push(self) -> None:
+        begun = time.monotonic()
         data = self._adapter.metrics(self._collected(self._published()), time.time_ns())
+        if begun < self._left_alone_until:
+            self._note(number_of_points(data))
+        else:
+            self._push(data)
+        return max(begun + self._interval - time.monotonic(), 0.0)
+
+    def _push(self, data: MetricsData) -> None:
         self._answers.begin()
         taken = self._exporter.export(data) is MetricExportResult.SUCCESS
         if self._ending:
             return  # whatever became of it, nobody is to be told any more
-        lost = self._answers.rejected if taken else number_of_points(data)
-        self._note(lost)
+        self._left_alone_until = time.monotonic() + min(self._answers.retry_after, LONGEST_REST)
+        points = number_of_points(data)
+        self._note(min(self._answers.rejected, points) if taken else points)
         self._tell(self._answers.problem)
 
     def _note(self, lost: int) -> None:
@@ -91,15 +96,17 @@ class Push:
         self._collected.pushed = self._pushed = Pushed(succeeded, before.dropped_points + lost)
 
     def _tell(self, problem: str | None) -> None:
-        """Log what has changed; what stands behind the colon may differ each time."""
-        kind = problem and problem.partition(":")[0]
-        if kind == self._told:
+        """Log that it works, or each cause once until it does; what stands behind the colon may differ each time."""
+        if problem is None:
+            if self._told is None or self._told:
+                log.info("pushing to %s every %g s", self._receiver, self._interval)
+            self._told = set()
             return
-        self._told = kind
-        if problem:
+        self._told = self._told or set()
+        cause = problem.partition(":")[0]
+        if cause not in self._told:
+            self._told.add(cause)
             log.error("pushing to %s fails: %s; points are dropped until it goes on", self._receiver, problem)
-        else:
-            log.info("pushing to %s every %g s", self._receiver, self._interval)
 
 
 def _longest_try(interval: float) -> float | None:

@@ -9,7 +9,8 @@ import requests
 from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
 from urllib3 import Retry
-from urllib3.exceptions import InvalidHeader
+
+from damon_exporter.deadline import Deadline
 
 CONTENT_TYPE = "application/x-protobuf"
 MOST_BYTES = 1 << 16
@@ -30,24 +31,38 @@ class Answers(requests.Session):
     def __init__(self) -> None:
         super().__init__()
         self.auth = _as_it_is  # .netrc would take the place of the headers that are configured
+        self._deadline = Deadline()
+        for scheme in ("http://", "https://"):
+            self.mount(scheme, self._deadline)
         self.begin()
 
     def begin(self) -> None:
         """Forget the push before."""
-        self.problem: str | None = "it could not be encoded, or is larger than 64 MiB: lower export.max_series"
+        self.problem: str | None = UNSENT
         self.rejected = 0
         self.retry_after = 0.0
 
     def request(self, *arguments: Any, **options: Any) -> requests.Response:
-        """Make one try; raises what `requests` does, and `NotTaken`."""
+        """Make one try, of ``timeout`` (s) in all; raises what `requests` does, and `NotTaken`."""
+        if options["timeout"] <= 0:
+            raise requests.Timeout  # the time was over during a pause: the problem is that of the try before
+        with self._deadline.within(options["timeout"]):
+            return self._try(*arguments, **options)
+
+    def _try(self, *arguments: Any, **options: Any) -> requests.Response:
+        before = self.problem
         try:
             # The certificate that is configured is not used where the environment names others for everybody, unless
             # it is asked for here.
             options = {**options, "verify": self.verify, "allow_redirects": False, "stream": True}
             answer = super().request(*arguments, **options)
             self._look_at(answer)
+            if self._deadline.is_over:
+                raise requests.Timeout  # headers that end in the middle are taken for whole ones
         except Exception as error:
-            self.problem = _reason(error)
+            reason = TOO_LONG if self._deadline.is_over else _reason(error)
+            # The last try has only the time that is left, which tells less than what has come of those before.
+            self.problem = before if reason is TOO_LONG and before is not UNSENT else reason
             raise
         return answer
 
@@ -56,11 +71,10 @@ class Answers(requests.Session):
 
     def _look_at(self, answer: requests.Response) -> None:
         with answer:
-            self.retry_after = _retry_after(answer)
-            self.problem = None
-            if answer.status_code < HTTPStatus.MULTIPLE_CHOICES:
+            self.problem, self.retry_after = None, _take_retry_after(answer)
+            if HTTPStatus.OK <= answer.status_code < HTTPStatus.MULTIPLE_CHOICES:
                 self._count_rejected(answer)
-            elif answer.status_code < HTTPStatus.BAD_REQUEST:
+            elif HTTPStatus.MULTIPLE_CHOICES <= answer.status_code < HTTPStatus.BAD_REQUEST:
                 raise NotTaken(
                     f"it redirects ({answer.status_code}), which is not followed: give the receiver's own URL"
                 )
@@ -79,7 +93,7 @@ class Answers(requests.Session):
             raise NotTaken(
                 f"it answers {answer.status_code} with something else than OTLP: give the whole URL of the receiver"
             ) from None
-        self.rejected = partial.rejected_data_points
+        self.rejected = max(partial.rejected_data_points, 0)
         if self.rejected:
             self.problem = f"it rejects data points: {partial.error_message[:200] or 'it does not say why'}"
 
@@ -88,6 +102,8 @@ def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
     return request
 
 
+UNSENT = "it could not be encoded, or is larger than 64 MiB: lower export.max_series"
+TOO_LONG = "it takes too long: see whether it is overloaded, and the URL right"
 OTHERWISE = "see its log"
 REFUSALS: Mapping[int, str] = {
     HTTPStatus.UNAUTHORIZED: "give credentials in OTEL_EXPORTER_OTLP_HEADERS",
@@ -99,25 +115,41 @@ REFUSALS: Mapping[int, str] = {
 }
 
 
-def _retry_after(answer: requests.Response) -> float:
-    try:
-        return Retry().get_retry_after(answer.raw) or 0.0
-    except InvalidHeader:
+MAY_ASK_FOR_REST = (
+    HTTPStatus.TOO_MANY_REQUESTS,
+    HTTPStatus.BAD_GATEWAY,
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    HTTPStatus.GATEWAY_TIMEOUT,
+)
+
+
+def _take_retry_after(answer: requests.Response) -> float:
+    """Return how long (s) to rest, and leave it in the answer as a number: the library fails on some dates."""
+    asked = answer.headers.pop("Retry-After", None)
+    if asked is None or answer.status_code not in MAY_ASK_FOR_REST:
         return 0.0
+    try:
+        rest = Retry().parse_retry_after(asked)
+    except Exception:  # whatever comes of parsing a date that is none
+        return 0.0
+    answer.headers["Retry-After"] = str(rest)
+    return rest
 
 
-def _reason(error: BaseException) -> str:
-    """Say what lies beneath, as requests wraps it in several layers, some with addresses of objects."""
+def _reason(error: BaseException) -> str:  # noqa: PLR0911 - a table of kinds
+    """Say what lies beneath, as requests wraps it in several layers; their own words may hold URLs and credentials."""
     if isinstance(error, NotTaken):
         return str(error)
+    if isinstance(error, ValueError):
+        return f"it cannot be asked ({type(error).__name__}): see the proxies and OTEL_* variables in the environment"
     while beneath := error.__cause__ or error.__context__:
         error = beneath
     if isinstance(error, TimeoutError):
-        return "it takes too long: see whether it is overloaded, and the URL right"
+        return TOO_LONG
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted ({error.verify_message}): see OTEL_EXPORTER_OTLP_CERTIFICATE"
     if isinstance(error, ssl.SSLError):
         return f"there is no TLS with it ({error.reason}): see the URL and OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE"
     if isinstance(error, OSError) and error.strerror:
         return f"{error.strerror.lower()}: see whether it runs, and the URL right"
-    return f"no whole answer has come ({type(error).__name__}: {str(error)[:200]})"
+    return f"no whole answer has come ({type(error).__name__})"

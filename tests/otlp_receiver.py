@@ -45,6 +45,18 @@ def slow(seconds: float, then: Answer) -> Answer:
     return answer
 
 
+def dripping(begin: bytes, drop: bytes = b"x") -> Answer:
+    """Begin to answer, and then send a little often enough that no single read takes long."""
+
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        request.wfile.write(begin)
+        while True:
+            request.wfile.write(drop)
+            time.sleep(0.02)
+
+    return answer
+
+
 def rejecting(points: int, why: str) -> Answer:
     """Take a push but for so many of its points."""
     response = ExportMetricsServiceResponse()

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 from driving import everything, wait_for
 from example_state import STATE
-from otlp_receiver import AUTHORITY, TAKE, Answer, Receiver, receiver, rejecting, slow, status
+from otlp_receiver import AUTHORITY, TAKE, Answer, Receiver, dripping, receiver, rejecting, slow, status
 from prometheus_server import free_address
 from running import COMMAND, QUICK, ConfigFlag, Running, path_flags
 
@@ -88,6 +88,15 @@ def scraped(address: str) -> str:
 
 BAD: dict[str, tuple[Answer, str]] = {
     "hangs": (slow(0.5, TAKE), "it takes too long"),
+    "drips a body": (dripping(b"HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n"), "it takes too long"),
+    "drips until it closes": (dripping(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"), "it takes too long"),
+    "drips headers": (dripping(b"HTTP/1.1 200 OK\r\nX: "), "it takes too long"),
+    "drips nothing": (dripping(b"", b"HTTP/1.1 100 Continue\r\n\r\n"), "it takes too long"),
+    "goes on and on": (status(102), "it answers 102: see its log"),
+    "asks for a rest until no such year": (
+        status(503, Retry_After="Fri, 31 Dec 99999 23:59:59 GMT"),
+        "it answers 503: see its log",
+    ),
     "is busy": (status(429, Retry_After="0"), "it answers 429: push more rarely"),
     "is unavailable": (status(503), "it answers 503: see its log"),
     "redirects": (status(301, Location="/elsewhere"), "it redirects (301), which is not followed"),
@@ -141,6 +150,32 @@ def test_points_that_are_rejected_are_counted_and_the_cause_is_told(
     assert "it rejects data points: too old by 0 s" in record.getMessage()
 
 
+@pytest.mark.parametrize("points", [-5, 0])
+def test_a_push_of_which_nothing_is_rejected_is_taken(points: int, played: Receiver) -> None:
+    played.answer = rejecting(points, "as far as it knows")
+    with pushing(played.endpoint) as run:
+        wait_for(lambda: run.pushed.last_success_timestamp)
+        assert run.pushed.dropped_points == 0
+
+
+def test_no_more_points_count_as_rejected_than_were_pushed(played: Receiver) -> None:
+    played.answer = rejecting(2**62, "all, and more")
+    with pushing(played.endpoint) as run:
+        wait_for(lambda: run.pushed.dropped_points)
+        assert run.pushed.dropped_points % points_of(played) == 0
+        assert run.pushed.dropped_points < 2**60
+
+
+def test_each_cause_is_told_once_until_it_goes_on(played: Receiver, caplog: pytest.LogCaptureFixture) -> None:
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        status(401 if len(played.tries) % 2 else 404)(request)
+
+    played.answer = answer
+    with pushing(played.endpoint):
+        wait_for(lambda: len(played.tries) >= 6)
+    assert [("401" in line, "404" in line) for line in caplog.messages] == [(True, False), (False, True)]
+
+
 def test_an_answer_without_a_body_is_one(played: Receiver) -> None:
     played.answer = status(200)
     with pushing(played.endpoint) as run:
@@ -184,6 +219,19 @@ def test_a_receiver_is_left_alone_for_as_long_as_it_asks(played: Receiver) -> No
     assert played.tries[1] - played.tries[0] >= 0.9
 
 
+def test_points_count_as_dropped_while_a_receiver_asks_to_be_left_alone(played: Receiver) -> None:
+    played.answer = status(503, Retry_After="60")
+    with pushing(played.endpoint) as run:
+        wait_for(lambda: run.pushed.dropped_points > 3 * points_of(played) > 0)
+        assert len(played.tries) == 1
+
+
+def test_who_takes_a_push_gets_the_next_in_time_whatever_he_asks_for(played: Receiver) -> None:
+    played.answer = status(200, Retry_After="60")
+    with pushing(played.endpoint):
+        wait_for(lambda: len(played.tries) >= 3)
+
+
 def test_scrapes_go_on_and_show_how_pushing_goes_while_a_receiver_hangs(played: Receiver) -> None:
     played.answer = slow(3, TAKE)
     with (
@@ -214,7 +262,7 @@ def test_memory_and_threads_do_not_grow_while_a_receiver_is_away() -> None:
         with pushing(f"http://{free_address()}/v1/metrics", interval=0.01) as run:
             before, threads = settled(run, 10), threading.active_count()
             after = settled(run, 80)
-            assert threading.active_count() <= threads
+            wait_for(lambda: threading.active_count() <= threads)  # a try has one that ends with it
     finally:
         tracemalloc.stop()
     assert after - before < 500_000  # a push is larger
@@ -278,7 +326,7 @@ def test_a_certificate_is_trusted_that_the_environment_names(
 
 
 def test_a_receiver_without_tls_is_told(played: Receiver, caplog: pytest.LogCaptureFixture) -> None:
-    with pushing(played.endpoint.replace("http", "https")) as run:
+    with pushing(played.endpoint.replace("http", "https"), interval=1) as run:
         wait_for(lambda: run.pushed.dropped_points)
     assert "there is no TLS with it" in caplog.text
 

@@ -531,8 +531,8 @@ EXPORTER = Section(
             "damon_exporter_otlp_dropped_points_total",
             Kind.COUNTER,
             (),
-            "Data points of pushes that were given up, and those that the receiver rejected. The next push has the "
-            "newest value of each. Absent unless otlp is configured.",
+            "Data points of pushes that were given up, or not made as the receiver asks to be left alone, and those "
+            "that it rejected. The next push has the newest value of each. Absent unless otlp is configured.",
             _SELF,
         ),
     ),

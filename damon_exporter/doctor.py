@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from damon_exporter.config import Attribution, Config, Monitor
+from damon_exporter.config import Attribution, Config, ConfigError, Monitor, Otlp
 from damon_exporter.containers.named import PodLookup
 from damon_exporter.containers.names import ContainerNames
 from damon_exporter.kernel import features, memory, procfs
@@ -22,6 +22,7 @@ from damon_exporter.kernel.scheme_stats import ShownScheme, shown_schemes
 from damon_exporter.naming import container_names
 from damon_exporter.obstacles import obstacles
 from damon_exporter.planning import NO_TUNING, instead_of_tuning
+from damon_exporter.pushing import check_push
 from damon_exporter.targets import targets_of
 
 
@@ -45,6 +46,8 @@ def examine(config: Config, paths: KernelPaths) -> Iterator[Finding]:
     found = features.probe(paths)
     for feature in found:
         yield Finding(feature.present, feature.name, feature.detail if feature.present else _with_cure(feature))
+    if config.otlp:
+        yield from _pushing(config.otlp)
     tree = DamonTree(paths.damon_admin)
     try:
         seen = survey(tree, len(config.monitors))
@@ -76,6 +79,17 @@ def examine(config: Config, paths: KernelPaths) -> Iterator[Finding]:
 
 def _with_cure(feature: features.Feature) -> str:
     return f"missing, so not to be had: {feature.detail}. Cure: {feature.cure}"
+
+
+def _pushing(otlp: Otlp) -> Iterator[Finding]:
+    """Say whether pushes could be made; the receiver is not asked."""
+    try:
+        check_push(otlp)
+    except ConfigError as error:
+        yield from (Finding(False, "push", problem) for problem in error.problems)
+        return
+    receiver = otlp.endpoint.partition("?")[0]  # a query may hold a secret
+    yield Finding(True, "push", f"every {otlp.interval:g} s to {receiver}; the log says whether it takes them")
 
 
 def _who_runs(paths: KernelPaths, tree: DamonTree, seen: Survey) -> Iterator[Finding]:

@@ -8,6 +8,7 @@ import click
 
 from damon_exporter import units
 from damon_exporter.config import Config, load
+from damon_exporter.pushing import check_push
 from damon_exporter.terminal import print_text
 
 Command = Callable[..., Any]
@@ -49,6 +50,8 @@ def loaded(config_file: Path | None) -> Config:
     """Return the configuration, unless it is only to be checked: then the command, whichever it is, ends here."""
     config = load(config_file)
     if only_checks():
+        if config.otlp:
+            check_push(config.otlp)
         print_text("the configuration is good")
         click.get_current_context().exit()
     return config

@@ -1,17 +1,17 @@
 """From a command line to a process that serves: threads started in order, stopped in the opposite one."""
 
 import logging
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from damon_exporter.config import Config, ConfigError, Otlp
+from damon_exporter.config import Config
 from damon_exporter.kernel.paths import KernelPaths
 from damon_exporter.metrics.collected import Collected
 from damon_exporter.observation import Observation
 from damon_exporter.player import Player
 from damon_exporter.published import Published
+from damon_exporter.pushing import make_push
 from damon_exporter.reloading import Hangups, Reloader
 from damon_exporter.sd_notify import Notifier
 from damon_exporter.sources.recording import Recording
@@ -64,7 +64,7 @@ def serve(config: Config, config_file: Path | None, paths: KernelPaths, web: Web
     hangups = Hangups(reload, stop.fail)
     published = Published(NodeState(ready=True, reasons=("starting",)))
     collected = Collected()
-    push = _push(config.otlp, published, collected, stop.fail)
+    push = make_push(config.otlp, published, collected, stop.fail)
     app = make_app(published, web.telemetry_path, reloader.answer if web.lifecycle else None, collected)
     with web.server(app) as server, push:
         web.log_addresses(server)
@@ -81,7 +81,7 @@ def serve_recording(recording: Recording, config: Config, web: WebFlags) -> None
         log.error("%s", recording.damage)
     player = Player(recording, config.export)
     collected = Collected()
-    push = _push(config.otlp, player.published, collected, stop.fail)
+    push = make_push(config.otlp, player.published, collected, stop.fail)
     with web.server(make_app(player.published, web.telemetry_path, collected=collected)) as server, push:
         web.log_addresses(server)
         player.start()
@@ -103,16 +103,3 @@ def _wait(stop: StopSignal, notifier: Notifier, published: Published) -> None:
 def _status(state: NodeState) -> str:
     up = sum(monitor.up for monitor in state.monitors)
     return "; ".join((f"{up} of {len(state.monitors)} monitors report", *state.reasons))
-
-
-def _push(
-    otlp: Otlp | None, published: Published, collected: Collected, on_failure: Callable[[], None]
-) -> AbstractContextManager[object]:
-    """Return what pushes while it is entered, if anything is to; raises `ConfigError` if that is not installed."""
-    if otlp is None:
-        return nullcontext()
-    try:
-        from damon_exporter.push import Push
-    except ImportError as error:
-        raise ConfigError([f"otlp: {error.name} is not installed; pip install 'damon-exporter[otlp]'"]) from error
-    return Push(otlp.endpoint, otlp.interval, published, collected, on_failure)

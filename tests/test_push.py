@@ -21,11 +21,16 @@ from driving import everything, wait_for
 from example_state import STATE
 from otlp_receiver import AUTHORITY, TAKE, Answer, Receiver, dripping, receiver, rejecting, slow, status
 from prometheus_server import free_address
-from running import COMMAND, QUICK, ConfigFlag, Running, path_flags
+from running import COMMAND, QUICK, ConfigFlag, Running, path_flags, run
 
+from damon_exporter.config import ConfigError, Otlp
+from damon_exporter.config.loading import check
+from damon_exporter.config.reading import parse
+from damon_exporter.doctor import examine
 from damon_exporter.metrics.collected import Collected
 from damon_exporter.published import Published
 from damon_exporter.push import Push
+from damon_exporter.pushing import check_push
 from damon_exporter.state import Pushed
 from damon_exporter.testing.fake_kernel import FakeKernel
 from damon_exporter.web.app import make_app
@@ -373,15 +378,123 @@ def test_opentelemetry_is_imported_only_where_it_is_configured(
     assert ("opentelemetry" in running.ended_with) == configured
 
 
-def test_without_the_extra_it_is_said_what_to_install(config: ConfigFlag) -> None:
+ELSEWHERE = "otlp: {endpoint: 'http://localhost:4318/v1/metrics'}"
+
+
+def without_the_extra(*arguments: str) -> "subprocess.CompletedProcess[str]":
     program = "import sys; sys.modules['opentelemetry'] = None; from damon_exporter import cli; cli.main()"
-    flag = config("otlp: {endpoint: 'http://localhost:4318/v1/metrics'}")
-    ended = subprocess.run(
-        [sys.executable, "-c", program, "demo", flag, "--web.listen-address=127.0.0.1:0"],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=20,
+    return subprocess.run(
+        [sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=False, timeout=20
     )
+
+
+@pytest.mark.parametrize(
+    "how", [("--config.check",), ("demo", "--web.listen-address=127.0.0.1:0")], ids=["check", "start"]
+)
+def test_without_the_extra_it_is_said_what_to_install(how: tuple[str, ...], config: ConfigFlag) -> None:
+    ended = without_the_extra(*how, config(ELSEWHERE))
     assert ended.returncode == 2
-    assert ended.stderr == "otlp: opentelemetry.exporter is not installed; pip install 'damon-exporter[otlp]'\n"
+    assert ended.stderr == "otlp: opentelemetry.util is not installed; pip install 'damon-exporter[otlp]'\n"
+
+
+def test_a_doctor_says_what_to_install(kernel: FakeKernel, config: ConfigFlag) -> None:
+    told = without_the_extra("doctor", *path_flags(kernel.paths), config(ELSEWHERE)).stdout
+    assert "[NO ] push: otlp: opentelemetry.util is not installed; pip install 'damon-exporter[otlp]'" in told
+
+
+def test_a_doctor_says_where_is_pushed_to_and_no_secret(kernel: FakeKernel) -> None:
+    asked = check(parse("otlp: {endpoint: 'http://localhost:4318/v1/metrics?token=hidden'}"))
+    (found,) = (one for one in examine(asked, kernel.paths) if one.subject == "push")
+    assert found.ok
+    assert found.detail == "every 15 s to http://localhost:4318/v1/metrics; the log says whether it takes them"
+
+
+# What cannot be pushed with
+
+
+NO_HEADER = "has no name=value in its header 1; write for example authorization=Bearer%20TOKEN"
+NO_SIGN = "has a sign in its header 2 that none may have"
+WRONG: list[tuple[str, str, str]] = [
+    ("OTEL_EXPORTER_OTLP_HEADERS", "Bearer hidden", NO_HEADER),
+    ("OTEL_EXPORTER_OTLP_METRICS_HEADERS", "Bearer hidden", NO_HEADER),
+    ("OTEL_EXPORTER_OTLP_HEADERS", "a=b,authorization=Bearer%20hidden%0AX", NO_SIGN),
+    ("OTEL_EXPORTER_OTLP_HEADERS", "a=b,authorization=hidden%E2%82%AC", NO_SIGN),
+    ("OTEL_EXPORTER_OTLP_HEADERS", "a=b,x%0Ahidden=c", NO_SIGN),
+    *(
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", value, "is no time; write seconds without a unit, more than 0 and up to 300")
+        for value in ("10s", "0", "-1", "nan", "1e400", "10000")
+    ),
+    ("OTEL_EXPORTER_OTLP_COMPRESSION", "zstd", "is not to be had; write gzip, deflate or none"),
+    ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/not/there.pem", "(no such file or directory); name a file in PEM"),
+    (
+        "OTEL_EXPORTER_OTLP_CERTIFICATE",
+        __file__,
+        "names no certificates that could be read (no certificate or crl found)",
+    ),
+    ("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", "/not/there.pem", "(no such file or directory); name files in PEM"),
+    ("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", str(AUTHORITY), "names no certificate with its key"),
+    *(
+        ("HTTPS_PROXY", proxy, "is no URL of a proxy; write for example http://proxy:3128")
+        for proxy in ("http://user:hidden@:99999", "http://user:hidden@bad host:1/", "foo://user:hidden@x")
+    ),
+]
+
+
+@pytest.mark.parametrize(("variable", "value", "problem"), WRONG)
+def test_what_no_push_could_be_made_with_is_told_without_secrets(
+    variable: str, value: str, problem: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(ConfigError) as error:
+        check_push(Otlp(endpoint="https://localhost:4318/v1/metrics"))
+    (told,) = error.value.problems
+    assert told.startswith("otlp: ")
+    assert variable in told
+    assert problem in told
+    assert "hidden" not in told + caplog.text
+
+
+def test_every_problem_with_the_environment_is_told_at_once(
+    config: ConfigFlag, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "10s")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "Bearer hidden")
+    ended = run("--config.check", config(ELSEWHERE))
+    assert ended.returncode == 2
+    assert [line.split()[1] for line in ended.stderr.splitlines()] == [
+        "OTEL_EXPORTER_OTLP_TIMEOUT",
+        "OTEL_EXPORTER_OTLP_HEADERS",
+    ]
+
+
+GOOD = {
+    "OTEL_EXPORTER_OTLP_HEADERS": "authorization=Bearer%20TOKEN, x-tenant=one two,,",
+    "OTEL_EXPORTER_OTLP_TIMEOUT": "2.5",
+    "OTEL_EXPORTER_OTLP_COMPRESSION": "GZIP",
+    "OTEL_EXPORTER_OTLP_CERTIFICATE": str(AUTHORITY),
+    "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE": str(AUTHORITY.with_name("kubelet.crt")),
+    "OTEL_EXPORTER_OTLP_CLIENT_KEY": str(AUTHORITY.with_name("kubelet.key")),
+    "HTTPS_PROXY": "user:password@proxy:3128",
+}
+
+
+@pytest.mark.parametrize(("variable", "value"), GOOD.items(), ids=GOOD)
+def test_what_makes_sense_is_no_problem(variable: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if variable.endswith("CLIENT_CERTIFICATE"):
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_CLIENT_KEY", GOOD["OTEL_EXPORTER_OTLP_CLIENT_KEY"])
+    monkeypatch.setenv(variable, value)
+    check_push(Otlp(endpoint="https://localhost:4318/v1/metrics"))
+
+
+@pytest.mark.parametrize(
+    "proxy", ["http://user:hidden@:99999", "http://user:hidden@127.0.0.1:1", "foo://user:hidden@x"]
+)
+def test_the_log_holds_no_credentials_of_a_proxy(
+    proxy: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", proxy)
+    monkeypatch.setenv("NO_PROXY", "")
+    with pushing("http://nowhere.invalid/v1/metrics?token=hidden") as run:
+        wait_for(lambda: run.pushed.dropped_points)
+    assert "fails: " in caplog.text
+    assert "hidden" not in caplog.text

@@ -330,6 +330,17 @@ def test_a_certificate_is_trusted_that_the_environment_names(
             wait_for(lambda: run.pushed.last_success_timestamp)
 
 
+def test_a_receiver_that_drips_within_tls_is_given_up_in_time(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_CERTIFICATE", str(AUTHORITY))
+    with receiver(tls=True) as played:
+        played.answer = dripping(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")
+        with pushing(played.endpoint, interval=1) as run:
+            wait_for(lambda: run.pushed.dropped_points, seconds=4)
+    assert "it takes too long" in caplog.text
+
+
 def test_a_receiver_without_tls_is_told(played: Receiver, caplog: pytest.LogCaptureFixture) -> None:
     with pushing(played.endpoint.replace("http", "https"), interval=1) as run:
         wait_for(lambda: run.pushed.dropped_points)

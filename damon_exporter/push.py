@@ -17,7 +17,7 @@ from opentelemetry.sdk.metrics.export import MetricExportResult, MetricsData
 from damon_exporter.metrics.collected import Collected
 from damon_exporter.metrics.otlp import Adapter, number_of_points, resource
 from damon_exporter.published import Published
-from damon_exporter.receiver import Answers
+from damon_exporter.receiver import ReceiverSession
 from damon_exporter.repeating import Repeating
 from damon_exporter.state import Pushed
 
@@ -52,7 +52,7 @@ class Push:
         self._interval = interval
         self._published = published
         self._collected = collected
-        self._answers = Answers()
+        self._answers = ReceiverSession()
         self._exporter = OTLPMetricExporter(endpoint, session=self._answers, timeout=_longest_try(interval))
         logging.getLogger("opentelemetry.exporter.otlp").setLevel(logging.CRITICAL)  # we say it, and only once
         self._adapter = Adapter(resource(), time.time())

@@ -21,7 +21,7 @@ class NotTaken(Exception):
     """A push has not been taken, and trying the same receiver again at once is of no use; the message says why."""
 
 
-class Answers(requests.Session):
+class ReceiverSession(requests.Session):
     """Sends pushes and looks at what comes back.
 
     ``problem`` is a sentence about the last try of a push, None if it was taken; ``rejected`` is how many of its points

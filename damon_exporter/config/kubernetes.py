@@ -7,7 +7,7 @@ from typing import Annotated, Self
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from damon_exporter.config.fields import Section, Written, as_written, printable_text
-from damon_exporter.config.urls import LONGEST_URL, from_environment, split_whole
+from damon_exporter.config.urls import LONGEST_URL, from_environment, names_user, split_whole
 from damon_exporter.patterns import NameGlob
 from damon_exporter.units import shown
 
@@ -49,12 +49,12 @@ def _label_value(value: object) -> str:
 
 def _kubelet_url(value: object) -> str:
     """The URL without a slash at its end, with what the environment says in the place of ``${NAME}``."""
-    url = from_environment(printable_text(value, LONGEST_URL))
+    url = printable_text(from_environment(printable_text(value, LONGEST_URL)), LONGEST_URL)
+    if names_user(url):
+        raise ValueError("holds a user name, which a kubelet does not ask for; leave it out, and see token_file")
     parts = split_whole(url, ("https",))
     if parts is None:
         raise ValueError(f"{shown(url)} is not the URL of a kubelet; write for example https://localhost:10250")
-    if "@" in parts.netloc:
-        raise ValueError("holds a user name, which a kubelet does not ask for; leave it out, and see token_file")
     if parts.query or parts.fragment:
         raise ValueError(f"{shown(url)} has a ? or #; write only what stands before /pods")
     return url.rstrip("/")

@@ -28,6 +28,11 @@ def _value(variable: re.Match[str]) -> str:
     return f"[{value}]" if ":" in value else value
 
 
+def names_user(url: str) -> bool:
+    """Is there a user in it, and maybe a password, which no message may show?"""
+    return "@" in url.partition("://")[2].partition("/")[0]
+
+
 def split_whole(url: str, schemes: Collection[str]) -> SplitResult | None:
     """Return the parts of a URL of one of these schemes, with a host; None if it is none."""
     try:

@@ -29,6 +29,9 @@ from damon_exporter.config.intervals import FixedIntervals, answered_in_time
 from damon_exporter.config.quotas import Quotas
 from damon_exporter.config.scheme_filters import CORE_TYPES, OPS_TYPES, SchemeFilter, ignored_ops_filters
 
+LONGEST_CHECK = "30s"
+"""Between two looks of the kernel at a scheme's watermarks; while it sleeps so long it answers nobody."""
+
 Action = Literal[
     "stat",
     "willneed",
@@ -124,7 +127,7 @@ class Watermarks(Section):
     """When a scheme is active: from ``mid`` down to ``low`` of memory free, and then until above ``high``."""
 
     metric: Literal["free_mem_rate"] = Field(default="free_mem_rate", description="What is compared: free memory.")
-    interval: Annotated[int, microseconds("1ms", "30s")] = Field(
+    interval: Annotated[int, microseconds("1ms", LONGEST_CHECK)] = Field(
         default=as_written("5s"), description="How often it is looked at."
     )
     high: Annotated[int, PERMIL] = Field(description="Above this nothing needs to be done.")

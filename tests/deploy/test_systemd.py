@@ -8,10 +8,12 @@ from pathlib import Path
 from running import run
 
 from damon_exporter.config.intervals import LONGEST_AGGREGATION_US
+from damon_exporter.config.schemes import LONGEST_CHECK
 from damon_exporter.kernel.claim import LONGEST_WAIT
 from damon_exporter.kernel.commands import DEADLINE_SECONDS
 from damon_exporter.targets import COMMAND_GRACE_SECONDS
 from damon_exporter.tenure import RELEASE_PATIENCE
+from damon_exporter.units import parse_duration
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "deploy/systemd"
@@ -87,5 +89,7 @@ def test_the_exporter_alone_speaks_and_is_told() -> None:
 
 def test_the_longest_command_may_be_waited_for_and_the_kernel_be_put_back_after_it() -> None:
     under_way = DEADLINE_SECONDS + LONGEST_WAIT * LONGEST_AGGREGATION_US / 1e6
+    with_schemes = under_way + parse_duration(LONGEST_CHECK) / 1e6
     assert f"at most {under_way:g} s" in PAGE
-    assert under_way + RELEASE_PATIENCE + DEADLINE_SECONDS + COMMAND_GRACE_SECONDS < int(read()["TimeoutStopSec"])
+    assert f"at most {with_schemes:g} s" in PAGE
+    assert with_schemes + RELEASE_PATIENCE + DEADLINE_SECONDS + COMMAND_GRACE_SECONDS < int(read()["TimeoutStopSec"])

@@ -44,9 +44,9 @@ class Reloader:
             with self._one_at_a_time:
                 self._observation = None
 
-    def reload(self) -> None:
-        """Do it; raises `ReloadFailed`, and then the old configuration runs on."""
-        if not self._one_at_a_time.acquire(blocking=False):
+    def reload(self, in_turn: bool = False) -> None:
+        """Do it, ``in_turn`` after one that is under way; raises `ReloadFailed`, and then the old one runs on."""
+        if not self._one_at_a_time.acquire(blocking=in_turn):
             raise UnderWay("another reload is under way: nothing is changed by this one, try again when it has ended")
         try:
             if self._observation is None:
@@ -87,9 +87,9 @@ class Reloader:
         return HTTPStatus.OK, "reloaded"
 
     def on_signal(self) -> None:
-        """Do it; what went wrong has been logged."""
+        """Do it when its turn has come; what went wrong has been logged."""
         try:
-            self.reload()
+            self.reload(in_turn=True)
         except UnderWay as problem:
             log.error("%s", problem)
         except ReloadFailed:

@@ -127,7 +127,7 @@ def test_an_exporter_tells_how_it_goes_from_start_to_stop(kernel: FakeKernel, co
         manager.hears_of("STATUS=1 of 1 monitors report")
         os.kill(running.process.pid, signal.SIGHUP)
         manager.hears_of("RELOADING=1")
-        assert manager.hears() == ["READY=1"]
+        manager.hears_of("READY=1")
         assert "configuration reloaded" in running.log
         os.kill(running.process.pid, signal.SIGTERM)
         manager.hears_of("STOPPING=1")
@@ -141,7 +141,7 @@ def test_a_refused_reload_is_over_too(kernel: FakeKernel, config: ConfigFlag, ma
         config("monitors: 1")
         os.kill(running.process.pid, signal.SIGHUP)
         manager.hears_of("RELOADING=1")
-        assert manager.hears() == ["READY=1"]
+        manager.hears_of("READY=1")
         assert "reload failed" in running.log
 
 

@@ -1,7 +1,7 @@
 """From a command line to a process that serves: threads started in order, stopped in the opposite one."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,9 +34,16 @@ class WebFlags:
     lifecycle: bool = False
     security: SecurityNow = no_security
 
-    def server(self, app: App) -> Server:
+    def server(self, app: App, on_failure: Callable[[], None]) -> Server:
         """Return a server of the application, bound."""
-        return Server(self.addresses, app, security=self.security, probes=PROBES)
+        return Server(
+            self.addresses,
+            app,
+            security=self.security,
+            probes=PROBES,
+            scrapes={self.telemetry_path},
+            on_failure=on_failure,
+        )
 
     def log_addresses(self, server: Server) -> None:
         """Log the addresses of a server."""
@@ -66,11 +73,12 @@ def serve(config: Config, config_file: Path | None, paths: KernelPaths, web: Web
     collected = Collected()
     push = make_push(config.otlp, published, collected, stop.fail)
     app = make_app(published, web.telemetry_path, reloader.answer if web.lifecycle else None, collected)
-    with web.server(app) as server, push:
+    with web.server(app, stop.fail) as server, push:
         web.log_addresses(server)
         observation = Observation(config, paths, published, stop.fail)
         with hangups, observation, reloader.reloading(observation), notifier.started():
             _wait(stop, notifier, published)
+            observation.cease()
             log.info("stopping")
 
 
@@ -82,7 +90,8 @@ def serve_recording(recording: Recording, config: Config, web: WebFlags) -> None
     player = Player(recording, config.export)
     collected = Collected()
     push = make_push(config.otlp, player.published, collected, stop.fail)
-    with web.server(make_app(player.published, web.telemetry_path, collected=collected)) as server, push:
+    app = make_app(player.published, web.telemetry_path, collected=collected)
+    with web.server(app, stop.fail) as server, push:
         web.log_addresses(server)
         player.start()
         try:

@@ -7,7 +7,6 @@ from concurrent.futures import Executor
 from email.utils import formatdate
 from http import HTTPStatus
 from typing import Any
-from weakref import WeakValueDictionary
 
 from damon_exporter.web.guard import refusal
 from damon_exporter.web.limits import Limits
@@ -25,18 +24,27 @@ Scope = dict[str, Any]
 class Asgi:
     """Runs ``app`` in ``threads`` for those whom ``security`` lets in.
 
-    The paths in ``probes`` are everybody's, and are answered at once, however much the threads have to do.
+    The paths in ``probes`` are everybody's, and are answered at once, however much the threads have to do. Those in
+    ``scrapes``, without a question, may take all threads; all others share some, so that scrapes never wait for them.
     """
 
     def __init__(
-        self, app: App, threads: Executor, limits: Limits, security: SecurityNow, probes: Container[str]
+        self,
+        app: App,
+        threads: Executor,
+        limits: Limits,
+        security: SecurityNow,
+        probes: Container[str],
+        scrapes: Container[str],
     ) -> None:
         self._app = app
         self._threads = threads
         self._limits = limits
         self._security = security
         self._probes = probes
-        self._free_threads: WeakValueDictionary[tuple[str, bool], asyncio.Semaphore] = WeakValueDictionary()
+        self._scrapes = scrapes
+        self._shared_threads = asyncio.Semaphore(limits.shared_threads)
+        self._waiting = 0
 
     async def __call__(self, scope: Scope, _receive: object, send: Callable[[Scope], Any]) -> None:
         """Answer one request. Nobody reads a body, so whoever sends one is disconnected afterwards."""
@@ -61,13 +69,19 @@ class Asgi:
             return self._respond(request)
         if refused := await refusal(self._security(), request):
             return refused
-        async with self._free_threads_of(request):
-            return await asyncio.get_running_loop().run_in_executor(self._threads, self._respond, request)
+        if request.path in self._scrapes and not request.query:
+            return await self._in_thread(request)
+        if self._waiting >= self._limits.waiting:
+            return _error(HTTPStatus.SERVICE_UNAVAILABLE)
+        self._waiting += 1
+        try:
+            async with self._shared_threads:
+                return await self._in_thread(request)
+        finally:
+            self._waiting -= 1
 
-    def _free_threads_of(self, request: Request) -> asyncio.Semaphore:
-        """What a page may take, so that many questions to one, each answered apart, do not keep scrapes waiting."""
-        page = request.path, bool(request.query)
-        return self._free_threads.setdefault(page, asyncio.Semaphore(self._limits.page_threads))
+    async def _in_thread(self, request: Request) -> Response:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._respond, request)
 
     def _respond(self, request: Request) -> Response:
         try:

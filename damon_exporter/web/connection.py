@@ -19,6 +19,7 @@ TLS_HANDSHAKE = b"\x16"
 """The first byte that a client of TLS sends."""
 
 SHUTDOWN_SECONDS = 2.0
+SHORTEST_HANDSHAKE_SECONDS = 0.1
 
 KERNEL_BUFFER = 1 << 17
 """Bytes of a response that the kernel may keep for a client, twice; left alone it would keep megabytes."""
@@ -74,7 +75,8 @@ class Clients:
 class Connection(H11Protocol):
     """HTTP/1.1 with one client. It has ``idle_seconds`` for every request, ``request_seconds`` to read the response.
 
-    A client that sends or reads byte by byte would otherwise stay for as long as it likes.
+    A client that sends or reads byte by byte would otherwise stay for as long as it likes. While a page is made, which
+    may be a reload of minutes, it is the client that waits.
     """
 
     def __init__(
@@ -110,32 +112,38 @@ class Connection(H11Protocol):
         if self.cycle and not self.cycle.response_complete and not self._responding:
             self._responding = True
             self._clients.note_request(self._socket)
+            self._abort_in(self._limits.request_seconds if self.flow.write_paused else None)
+
+    def pause_writing(self) -> None:
+        """Wait for the client to read; once in a while is not enough."""
+        if not self._deadline:
             self._abort_in(self._limits.request_seconds)
+        super().pause_writing()
 
     def on_response_complete(self) -> None:
-        """Wait for the next request."""
+        """Wait until the rest is read, if there is any, and for the next request."""
         self._responding = False
-        self._abort_in(self._limits.idle_seconds)
+        is_unread = self.transport.get_write_buffer_size() > 0
+        self._abort_in(self._limits.request_seconds if is_unread else self._limits.idle_seconds)
         super().on_response_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End."""
-        if self._deadline:
-            self._deadline.cancel()
+        self._abort_in(None)
         self._clients.remove(self._socket)
         super().connection_lost(exc)
 
-    def _abort_in(self, seconds: float) -> None:
-        """Instead of when it was to be before."""
+    def _abort_in(self, seconds: float | None) -> None:
+        """Instead of when it was to be before; None: not at all."""
         if self._deadline:
             self._deadline.cancel()
-        self._deadline = self.loop.call_later(seconds, self.transport.abort)
+        self._deadline = None if seconds is None else self.loop.call_later(seconds, self.transport.abort)
 
 
 async def connect(
-    client: socket.socket, encryption: Encryption | None, protocol: Callable[[], Connection], seconds: float
+    client: socket.socket, encryption: Encryption | None, protocol: Callable[[], Connection], limits: Limits
 ) -> None:
-    """Let ``protocol`` talk to a client, within ``seconds``, through TLS if so configured.
+    """Let ``protocol`` talk to a client, within ``idle_seconds``, through TLS if so configured.
 
     Raises OSError, also for TLS, and TimeoutError; the socket is the caller's to close then.
     """
@@ -145,16 +153,20 @@ async def connect(
     client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, KERNEL_BUFFER)
     if encryption is None:
         await loop.connect_accepted_socket(protocol, client)
-    elif await _first_byte(client, seconds) == TLS_HANDSHAKE:
+        return
+    began = loop.time()
+    first = await _first_byte(client, limits.idle_seconds)
+    left = max(limits.idle_seconds - (loop.time() - began), SHORTEST_HANDSHAKE_SECONDS)
+    if first == TLS_HANDSHAKE:
         await loop.connect_accepted_socket(
             protocol,
             client,
             ssl=encryption.context,
-            ssl_handshake_timeout=seconds,
-            ssl_shutdown_timeout=SHUTDOWN_SECONDS,
+            ssl_handshake_timeout=left,
+            ssl_shutdown_timeout=limits.request_seconds,  # what is not read by then is lost
         )
     else:
-        await _answer_plain_http(client, seconds)
+        await _answer_plain_http(client, left)
 
 
 async def _first_byte(client: socket.socket, seconds: float) -> bytes:

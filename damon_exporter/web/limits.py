@@ -7,13 +7,14 @@ from dataclasses import dataclass
 class Limits:
     """What clients may take, all of them together.
 
-    ``idle_seconds`` bounds a TLS handshake, and the wait for a whole request; ``request_seconds`` the response.
-    ``threads`` make pages, ``page_threads`` of them one and the same page; with a query it is another one. A request
-    has at most ``header_bytes`` in ``headers`` headers, and in its line besides.
+    ``idle_seconds`` bounds a TLS handshake, and the wait for a whole request; ``request_seconds`` the reading of the
+    response. ``threads`` make pages, ``shared_threads`` of them those that are no scrapes, for which ``waiting``
+    requests wait. A request has at most ``header_bytes`` in ``headers`` headers, and in its line besides.
     """
 
     threads: int = 8
-    page_threads: int = 2
+    shared_threads: int = 4
+    waiting: int = 256
     idle_seconds: float = 10
     request_seconds: float = 30
     header_bytes: int = 16 * 1024

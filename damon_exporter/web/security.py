@@ -2,6 +2,7 @@
 
 import ssl
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any
@@ -30,8 +31,10 @@ class Encryption:
 
 
 def _as_go_writes(kind: str, name: str) -> str:
-    """OpenSSL spells out the zeros of IPv6."""
-    return str(ip_address(name.strip())) if kind == "IP Address" else name
+    """OpenSSL spells out the zeros of IPv6, and what is no address it calls ``<invalid>``."""
+    with suppress(ValueError):
+        return str(ip_address(name.strip())) if kind == "IP Address" else name
+    return ""
 
 
 @dataclass(frozen=True, slots=True)

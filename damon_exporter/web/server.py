@@ -4,11 +4,12 @@ Clients are waited for without threads: handshakes, headers and responses, howev
 """
 
 import asyncio
+import errno
 import logging
 import socket
 import threading
 from asyncio import sslproto
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from types import TracebackType
@@ -27,6 +28,7 @@ from damon_exporter.web.security import SecurityNow, no_security
 log = logging.getLogger(__name__)
 
 OUT_OF_DESCRIPTORS_SECONDS = 0.01
+_OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 TLS_BUFFER = 1 << 14
 """Bytes that asyncio reads of a client at a time, and has a buffer of for each; 256 KiB if left alone."""
@@ -35,7 +37,8 @@ TLS_BUFFER = 1 << 14
 class Server:
     """Serves an application on ``addresses``: bound when made, served between `start` and `stop`.
 
-    The paths in ``probes`` are served to whoever connects, and must be made in no time.
+    The paths in ``probes`` are served to whoever connects, and must be made in no time. Those in ``scrapes`` may take
+    all threads. ``on_failure`` is called if serving ends for a reason that nobody has foreseen.
     Raises ValueError for what is no address and ListenError for one that cannot be had.
     """
 
@@ -46,8 +49,12 @@ class Server:
         limits: Limits | None = None,
         security: SecurityNow = no_security,
         probes: Container[str] = (),
+        scrapes: Container[str] = (),
+        on_failure: Callable[[], None] = lambda: None,
     ) -> None:
         self._limits = limits or Limits()
+        self._on_failure = on_failure
+        self._scrapes = scrapes
         self._security = security
         self._app = app
         self._probes = probes
@@ -66,14 +73,15 @@ class Server:
     def start(self) -> None:
         """Serve in threads of their own, which do not keep the process alive."""
         _adapt_libraries()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name="http", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="http", daemon=True)
         self._thread.start()
         self._serving.wait()
 
     def stop(self) -> None:
         """End the responses under way, for 2 s at most, and free the ports."""
         if self._thread:
-            self._loop.call_soon_threadsafe(self._stopping.set)
+            with suppress(RuntimeError):  # it has ended by itself
+                self._loop.call_soon_threadsafe(self._stopping.set)
             self._thread.join()
         self._close()
 
@@ -81,17 +89,29 @@ class Server:
         for listening in self._listening:
             listening.close()
 
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._serve())
+        except Exception:
+            log.exception("serving has ended")
+            self._on_failure()
+        finally:
+            self._serving.set()
+
     async def _serve(self) -> None:
         self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
         with ThreadPoolExecutor(self._limits.threads, "http page") as threads:
-            application = Asgi(self._app, threads, self._limits, self._security, self._probes)
+            application = Asgi(self._app, threads, self._limits, self._security, self._probes, self._scrapes)
             acceptor = _Acceptor(application, self._limits, self._security)
             accepting = [asyncio.create_task(acceptor.accept(listening)) for listening in self._listening]
             self._serving.set()
-            await self._stopping.wait()
+            stopping = asyncio.create_task(self._stopping.wait())
+            ended, _ = await asyncio.wait([stopping, *accepting], return_when=asyncio.FIRST_COMPLETED)
             for task in accepting:
                 task.cancel()
             await acceptor.close()
+            for done in ended:
+                done.result()
 
     def __enter__(self) -> Self:
         self.start()
@@ -139,6 +159,8 @@ class _Acceptor:
             try:
                 client, (address, *_) = await loop.sock_accept(listening)
             except OSError as error:
+                if error.errno not in _OUT_OF_RESOURCES:  # that client alone has gone, or is not let in
+                    continue
                 report("cannot accept a connection: %s; closing those that are idle; raise `ulimit -n`", error.strerror)
                 report = log.debug
                 self._clients.disconnect_idlest()
@@ -156,7 +178,7 @@ class _Acceptor:
                 client,
                 encryption,
                 lambda: Connection(self._config, self._state, self._limits, encryption, self._clients, client),
-                self._limits.idle_seconds,
+                self._limits,
             )
         except BaseException as error:
             client.close()

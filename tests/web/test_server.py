@@ -157,35 +157,67 @@ def test_scrapes_at_the_same_time_all_get_the_same(port: int) -> None:
 
 
 @contextmanager
-def busy(limits: Limits, path: str, clients: int) -> Iterator[int]:
-    """The port of a server of which so many ask for a page that takes as long as this context."""
+def busy(limits: Limits, clients: int, *paths: str) -> Iterator[int]:
+    """The port of a server of which so many ask for pages that take as long as this context."""
     done = threading.Event()
     began = threading.Semaphore(0)
 
     def app(request: Request) -> Response:
-        if request.path + request.query == path:
+        if f"{request.path}?{request.query}".rstrip("?") in paths:
             began.release()
             done.wait()
         return Response(HTTPStatus.OK, "text/plain", b"")
 
-    with Server(["127.0.0.1:0"], app, limits, probes={"/probe"}) as server, ThreadPoolExecutor(clients) as asking:
+    with (
+        Server(["127.0.0.1:0"], app, limits, probes={"/probe"}, scrapes={"/metrics"}) as server,
+        ThreadPoolExecutor(clients) as asking,
+    ):
         port = server.bound[0].port
-        for _ in range(clients):
-            asking.submit(get, port, path.replace("name", "?name"))
-        began.acquire()
-        yield port
-        done.set()
+        for number in range(clients):
+            asking.submit(get, port, paths[number % len(paths)])
+        for _ in range(min(limits.shared_threads, clients)):
+            assert began.acquire(timeout=5)
+        try:
+            yield port
+        finally:
+            done.set()
 
 
 def test_a_probe_is_answered_whatever_the_threads_have_to_do() -> None:
-    with busy(Limits(threads=1, page_threads=1), "/slow", 2) as port:
+    with busy(Limits(threads=1, shared_threads=1), 2, "/slow") as port:
         assert get(port, "/probe")[0].status == 200
 
 
-@pytest.mark.parametrize("path", ["/slow", "/metricsname"])
-def test_many_who_ask_for_one_page_do_not_keep_those_waiting_who_ask_for_another(path: str) -> None:
-    with busy(Limits(threads=3, page_threads=2), path, 8) as port:
+def test_who_asks_for_other_pages_keeps_no_scrape_waiting_however_many_pages_there_are() -> None:
+    with busy(Limits(threads=3, shared_threads=2), 12, "/slow", "/slow?x", "/metrics?name", "/other") as port:
         assert get(port, "/metrics")[0].status == 200
+
+
+def test_more_requests_than_may_wait_are_told_so_at_once() -> None:
+    with busy(Limits(threads=2, shared_threads=1, waiting=1), 1, "/slow") as port:
+        assert get(port, "/slow")[0].status == 503
+
+
+def test_a_page_that_takes_long_to_make_is_waited_for() -> None:
+    """It may be a reload; a client's time is for reading alone."""
+
+    def slow(_: Request) -> Response:
+        time.sleep(1)
+        return Response(HTTPStatus.OK, "text/plain", b"reloaded")
+
+    with Server(["127.0.0.1:0"], slow, Limits(request_seconds=0.2, idle_seconds=0.5)) as server:
+        assert get(server.bound[0].port)[1] == b"reloaded"
+
+
+def test_the_process_hears_of_it_when_serving_ends_by_itself() -> None:
+    ended = threading.Event()
+    server = Server(["127.0.0.1:0"], make_app(lambda: STATE), on_failure=ended.set)
+    server._listening[0].close()  # accepting from it raises what is no OSError of a client
+
+    server.start()
+
+    assert ended.wait(5)
+    server.stop()
 
 
 def test_clients_that_send_nothing_hold_no_thread() -> None:

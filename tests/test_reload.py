@@ -33,6 +33,10 @@ monitors:
 CHANGED = GOOD.replace(
     "\n  intervals: {sample: 5ms, aggregation: 100ms}", "\n  intervals: {sample: 5ms, aggregation: 200ms}"
 )
+LARGER = CHANGED.replace(
+    "name: b, operations: paddr, ranges: [[1GiB, 2GiB]]", "name: b, operations: paddr, ranges: [[1GiB, 3GiB]]"
+)
+END_OF_B = "1/contexts/0/targets/0/regions/0/end"
 ACTING = GOOD.replace("action: stat", "action: pageout")
 NAMES = ("a", "b", "c")
 ALWAYS = ("damon_monitored_bytes", "damon_access_band_bytes", "damon_idle_age_seconds_gcount")
@@ -164,17 +168,27 @@ def test_while_a_command_is_blocked_scrapes_go_on_and_the_reload_comes_after_it(
     exporter: Exporter, kernel: FakeKernel
 ) -> None:
     kernel.delay("*/kdamonds/1/state", "write", 3.0, count=1)
-    changed = CHANGED.replace(
-        "name: b, operations: paddr, ranges: [[1GiB, 2GiB]]", "name: b, operations: paddr, ranges: [[1GiB, 3GiB]]"
-    )
     with scraped_without_a_gap(exporter):
-        exporter.hang_up(changed)
-        exporter.wait_for(lambda: kernel.read("1/contexts/0/targets/0/regions/0/end") == str(3 << 30))
+        exporter.hang_up(LARGER)
+        exporter.wait_for(lambda: kernel.read(END_OF_B) == str(3 << 30))
         status, told = exporter.post()
         assert status == 409
         assert told.startswith("another reload is under way")
         exporter.wait_for(lambda: exporter.value("damon_monitored_bytes", monitor="b") == 2 << 30)
     assert exporter.successful() == 1
+
+
+def test_who_hangs_up_during_a_reload_by_request_has_the_file_read_after_it(
+    exporter: Exporter, kernel: FakeKernel
+) -> None:
+    kernel.delay("*/kdamonds/1/state", "write", 1.0, count=1)
+    exporter.file.write_text(LARGER)
+    asking = threading.Thread(target=exporter.post)
+    asking.start()
+    exporter.wait_for(lambda: kernel.read(END_OF_B) == str(3 << 30))
+    exporter.hang_up(GOOD)
+    asking.join()
+    exporter.wait_for(lambda: kernel.read(END_OF_B) == str(2 << 30))
 
 
 def test_a_monitor_that_begins_to_act_just_when_the_exporter_ends_is_stopped_all_the_same(

@@ -36,6 +36,9 @@ from damon_exporter.testing.fake_kernel import FakeKernel
 from damon_exporter.web.app import make_app
 from damon_exporter.web.server import Server
 
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed <ssl.SSLSocket:ResourceWarning")
+"""Where TLS is broken off a socket may be left to the garbage collector; in other tests that would be an error."""
+
 DEMO = (*COMMAND, "demo")
 OFTEN = 0.1
 PUSHING = [f"*/{code}*" for code in ("opentelemetry/", "requests/", "urllib3/")]
